@@ -1,0 +1,72 @@
+"""Everything that interpretdl raises on purpose.
+
+    InterpretError
+    ├── ImageReadError          (OSError)     a picture that cannot or must not be read
+    ├── InputError              (ValueError)  an array, option value or argument that does not fit
+    ├── TargetError             (ValueError)  a label or score that the model does not have
+    ├── LayerNotFoundError      (ValueError)  a layer name that the model does not have
+    ├── UnsupportedModelError   (TypeError)   a method that cannot be right on this model
+    ├── WeightsError            (OSError)     weights that cannot be had, read or fitted
+    └── ResourceError           (OSError)     memory, disk or a place to write is missing
+
+Every message says what was given, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ImageReadError",
+    "InputError",
+    "InterpretError",
+    "InterpretWarning",
+    "LayerNotFoundError",
+    "ResourceError",
+    "TargetError",
+    "UnsupportedModelError",
+    "WeightsError",
+]
+
+
+class InterpretError(Exception):
+    """Root of all errors that interpretdl raises on purpose."""
+
+
+class ImageReadError(InterpretError, OSError):
+    """A picture that cannot be read, or that is refused before decoding."""
+
+
+class InputError(InterpretError, ValueError):
+    """An array or an argument whose value, shape or type does not fit."""
+
+
+class TargetError(InterpretError, ValueError):
+    """A label, class name or score that the model does not have."""
+
+
+class LayerNotFoundError(InterpretError, ValueError):
+    """A layer name that the model does not have, or that did not run."""
+
+
+class UnsupportedModelError(InterpretError, TypeError):
+    """A model on which the method cannot give a right answer."""
+
+
+class WeightsError(InterpretError, OSError):
+    """Weights that cannot be downloaded, read safely, or fitted to the architecture."""
+
+
+class ResourceError(InterpretError, OSError):
+    """Memory, disk space, or a place to write that is not there."""
+
+
+class InterpretWarning(UserWarning):
+    """What went on all the same, and that the user should know."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`; did you mean 'layer4', 'layer3'?` for the names closest to `given`, or an empty string."""
+    close = difflib.get_close_matches(given, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {', '.join(map(repr, close))}?" if close else ""

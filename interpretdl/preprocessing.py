@@ -1,0 +1,75 @@
+"""How pictures become a network's input: numbers only, no files and no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+__all__ = ["IMAGENET", "Preprocessing"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, crop and normalisation that a network was trained with.
+
+    Args:
+        resize: length in pixels of the picture's short edge after resizing; None leaves the size.
+        crop: side in pixels of the square cut from the centre; None leaves the size.
+        interpolation: "nearest", "bilinear", "bicubic" or "lanczos".
+        mean, std: one number per channel, for pixels in [0, 1]: input = (pixel - mean) / std.
+            Three channels are RGB, one is grey, four are RGB and alpha.
+
+    Raises:
+        InputError: mean and std differ in length, a std is not positive, or a size is below 1.
+    """
+
+    resize: int | None = 256
+    crop: int | None = 224
+    interpolation: str = "bilinear"
+    mean: Sequence[float] = (0.485, 0.456, 0.406)
+    std: Sequence[float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3, 4):
+            raise InputError(
+                f"mean and std must have 1, 3 or 4 numbers each; got {len(self.mean)} and "
+                f"{len(self.std)}"
+            )
+        if min(self.std) <= 0:
+            raise InputError(f"std must be positive; got {tuple(self.std)}")
+        for name in ("resize", "crop"):
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise InputError(f"{name} must be at least 1 pixel or None; got {size}")
+
+    @property
+    def channels(self) -> int:
+        """Number of input channels C."""
+        return len(self.mean)
+
+    def _per_channel(self, values: Sequence[float]) -> NDArray[np.float32]:
+        return np.asarray(values, np.float32).reshape(1, -1, 1, 1)
+
+    def normalize(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pixels uint8 [N, H, W, C] in 0..255 to network input float32 [N, C, H, W]."""
+        x = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+        return (x - self._per_channel(self.mean)) / self._per_channel(self.std)
+
+    def restore(self, inputs: NDArray[Any]) -> NDArray[np.uint8]:
+        """Network input [N, C, H, W] back to pixels uint8 [N, H, W, C], clipped to 0..255."""
+        x = inputs * self._per_channel(self.std) + self._per_channel(self.mean)
+        return np.ascontiguousarray(np.rint(x.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1))
+
+    def bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Smallest and largest input that a pixel can give, each float32 [1, C, 1, 1]."""
+        mean, std = self._per_channel(self.mean), self._per_channel(self.std)
+        return (0 - mean) / std, (1 - mean) / std
+
+
+IMAGENET = Preprocessing()
