@@ -1,0 +1,58 @@
+# `make demo` and `make test` need Python 3.10 or newer and nothing else: each sets up .venv itself.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+INSTALL = $(PY) -m pip install --quiet
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test check clean
+.NOTPARALLEL:        # demo and test install into one environment
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    explain a photograph with a trained network; writes out/chelsea.png"
+	@echo "make test    run the tests"
+	@echo "make check   ruff, mypy --strict and the tests"
+	@echo "make clean   remove .venv, out and everything built"
+	@echo "PYTHON=python3.12 make …   chooses the Python that .venv is made with"
+
+# A stamp is written only when its step has succeeded, so an interrupted one is done again.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+	    "error: Python 3.10 or newer is needed, $(PYTHON) is " + sys.version.split()[0])'
+	@echo "Making $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+METADATA := requirements.txt setup.py pyproject.toml interpretdl/version.py
+
+$(VENV)/.demo: $(VENV)/.created $(METADATA)
+	@echo "Installing what the demo needs (about 1.5 GB on disk, a minute or two) …"
+	@$(INSTALL) -r requirements.txt -e ".[demo]"
+	@touch $@
+
+# What the tests need includes what the demo needs.
+$(VENV)/.test: $(VENV)/.created $(METADATA)
+	@echo "Installing what the tests need (about 1.5 GB on disk, a minute or two) …"
+	@$(INSTALL) -r requirements.txt -e ".[demo,dev]"
+	@touch $(VENV)/.demo $@
+
+demo: $(VENV)/.demo
+	@mkdir -p out
+	@$(PY) -m interpretdl explain assets/chelsea.png --model efficientnet_lite0 \
+	    --method grad_cam --save out/chelsea.png
+
+test: $(VENV)/.test
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+
+check: $(VENV)/.test
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(MAKE) --no-print-directory test
+
+clean:
+	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

