@@ -1,0 +1,300 @@
+"""One picture, whatever it is given as, to 8-bit pixels as a person sees them.
+
+Nothing here is global: Pillow's own limit on the number of pixels is neither read nor set.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
+
+from ..errors import ImageReadError, InputError, InterpretWarning
+
+__all__ = ["ALLOWED_FORMATS", "DEFAULT_MAX_PIXELS", "Source", "load_image"]
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_MAX_PIXELS = 64_000_000
+# Raster formats whose decoders run no other program. Cameras' MPO files count as JPEG.
+ALLOWED_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
+
+Pixels: TypeAlias = "NDArray[np.uint8]"
+Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any]"
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def load_image(
+    source: Source,
+    *,
+    frame: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    channels: int = 3,
+    name: str | None = None,
+) -> Pixels:
+    """Pixels of one picture: upright, in sRGB, 8 bit.
+
+    The EXIF orientation is applied. Transparency is composited on white unless `channels` is 4.
+    16 bits are scaled to 8. CMYK, grey, palette and other colour spaces are converted, with the
+    embedded ICC profile where there is one (a profile that cannot be used is ignored and logged).
+
+    Args:
+        source: path, encoded bytes, binary file object, PIL image, or an integer array [H, W] or
+            [H, W, C] with C = 1, 3 or 4 and values in 0..255 (uint16: 0..65535).
+        frame: which frame of an animation or page of a stack. None is the first, with a warning
+            if there are more; of a PIL image it is the one that it stands at.
+        max_pixels: a larger picture is refused before it is decoded.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
+        name: what error messages call the picture; by default its path.
+
+    Returns:
+        uint8 [H, W, channels].
+
+    Raises:
+        ImageReadError: missing, a directory, empty, truncated, not an image, too large, or in a
+            format that is not in `ALLOWED_FORMATS`.
+        InputError: not a picture at all, an array that is none, or no such frame.
+    """
+    if channels not in _MODES:
+        raise InputError(f"channels must be 1 (grey), 3 (RGB) or 4 (RGBA); got {channels!r}")
+    if isinstance(source, np.ndarray):
+        name = name or "array"
+        return _to_channels(_image_of(source, name), name, channels)
+    name = name or name_of(source) or f"<{type(source).__name__}>"
+    with ExitStack() as stack:
+        if isinstance(source, Image.Image):
+            image = source
+            if frame is None:
+                frame = image.tell()
+            else:  # the caller's image goes back to where it stood
+                stack.callback(image.seek, image.tell())
+        else:
+            image = _open(_stream(source, name, stack), name)
+            stack.callback(image.close)
+        return _to_channels(_decode(image, name, frame, max_pixels), name, channels)
+
+
+def name_of(source: object) -> str:
+    """Path of a source that has one, else an empty string."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    name = getattr(source, "filename", None) or getattr(source, "name", None)
+    return os.fspath(name) if isinstance(name, str | Path) else ""
+
+
+def is_picture(source: object) -> bool:
+    """Whether `source` is of a kind that `load_image` opens (arrays apart)."""
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
+    return isinstance(source, kinds) or hasattr(source, "read")
+
+
+def _stream(source: Any, name: str, stack: ExitStack) -> IO[bytes]:
+    """A seekable binary stream; only what is opened here is closed with `stack`."""
+    if not is_picture(source):
+        raise InputError(
+            f"cannot read a picture from {type(source).__name__}; give a path, bytes, a binary "
+            "file object, a PIL image, or an array"
+        )
+    stream: IO[bytes]
+    try:
+        if isinstance(source, str | os.PathLike):
+            path = os.fspath(source)
+            if os.path.isdir(path):
+                raise ImageReadError(f"{name!r} is a directory; give the files in it")
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise ImageReadError(f"{name!r} is not a regular file")
+            stream = open(path, "rb")  # noqa: SIM115 - closed by the caller's stack
+            stack.callback(stream.close)
+        elif isinstance(source, bytes | bytearray | memoryview):
+            stream = io.BytesIO(source)
+        else:
+            stream = source if source.seekable() else io.BytesIO(source.read())
+            stream.seek(0)
+        start = stream.read(1)
+    except FileNotFoundError as error:
+        raise ImageReadError(f"no such file: {name!r}") from error
+    except ImageReadError:
+        raise
+    except (OSError, ValueError, AttributeError) as error:  # ValueError: null byte, closed file
+        raise ImageReadError(f"{name!r} cannot be opened: {error}") from error
+    if isinstance(start, str):
+        raise InputError(f"{name!r} is a text stream; open it in binary mode ('rb')")
+    if not start:
+        raise ImageReadError(f"{name!r} is empty (0 bytes)")
+    return stream
+
+
+def _open(stream: IO[bytes], name: str) -> Image.Image:
+    """What Image.open does for the allowed formats, less its check of the size.
+
+    That check warns, and warnings can be silenced only for all threads at once.
+    """
+    Image.init()
+    stream.seek(0)
+    prefix = stream.read(16)
+
+    def accepts(kind: str) -> bool:
+        accept = Image.OPEN[kind][1]
+        return accept is not None and accept(prefix) is True
+
+    broken: BaseException | None = None
+    for kind in filter(Image.OPEN.__contains__, ALLOWED_FORMATS):
+        if not accepts(kind):
+            continue
+        stream.seek(0)
+        try:
+            return Image.OPEN[kind][0](stream, "")
+        except MemoryError:
+            raise
+        except Image.DecompressionBombError as error:
+            raise ImageReadError(f"{name!r} is too large: {error}") from error
+        except Exception as error:
+            # What a decoder raises on broken data is not limited to a few types.
+            broken = error
+    if broken is not None:
+        raise ImageReadError(f"{name!r} is broken: {broken}") from broken
+    others = [kind for kind in Image.OPEN if kind not in ALLOWED_FORMATS and accepts(kind)]
+    known = ", ".join(ALLOWED_FORMATS)
+    if others:
+        raise ImageReadError(f"{name!r} is {others[0]}, which is not read; convert it to {known}")
+    raise ImageReadError(f"{name!r} is not an image; formats read are {known}")
+
+
+def _decode(image: Image.Image, name: str, frame: int | None, max_pixels: int) -> Image.Image:
+    """The frame, decoded and upright."""
+    several = False
+    try:
+        _check_size(image, name, max_pixels)
+        count = int(getattr(image, "n_frames", 1))
+        # Further frames of a camera's MPO are previews and other views of the same picture.
+        several = frame is None and count > 1 and image.format != "MPO"
+        if not -count <= (frame or 0) < count:
+            raise InputError(f"{name!r} has {count} frame(s), counted from 0; got frame={frame}")
+        image.seek((frame or 0) % count)
+        _check_size(image, name, max_pixels)  # pages of a stack differ in size
+        image.load()
+    except (ImageReadError, InputError, MemoryError):
+        raise
+    except Exception as error:  # as in _open
+        raise ImageReadError(f"{name!r} is truncated or broken: {error}") from error
+    if several:
+        message = f"{name!r} has {count} frames; the first is taken, frame= chooses another"
+        warnings.warn(message, InterpretWarning, stacklevel=2)
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception as error:  # as in _open
+        raise ImageReadError(f"{name!r} has broken EXIF data: {error}") from error
+
+
+def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageReadError(
+            f"{name!r} has {width} x {height} pixels, more than max_pixels={max_pixels}; make it "
+            "smaller, or raise max_pixels if you trust the file"
+        )
+    if width * height == 0:
+        raise ImageReadError(f"{name!r} has no pixels ({width} x {height})")
+
+
+def _image_of(array: NDArray[Any], name: str) -> Image.Image:
+    """Integer array [H, W] or [H, W, C] as a PIL image."""
+    shape = array.shape
+    if array.dtype.kind not in "iu":
+        raise InputError(
+            f"{name}: a picture is an array of integers in 0..255; got {array.dtype} {shape}"
+        )
+    if array.ndim not in (2, 3):
+        raise InputError(f"{name}: a picture has axes [H, W] or [H, W, C]; got shape {shape}")
+    if array.ndim == 3 and shape[2] not in _MODES:
+        hint = "; this looks like CHW: transpose it" if shape[0] in _MODES else ""
+        raise InputError(
+            f"{name}: the last axis of an integer array [H, W, C] is its channels and must be 1, 3 "
+            f"or 4; axis 2 of shape {shape} is {shape[2]}{hint}"
+        )
+    if array.size == 0:
+        raise InputError(f"{name}: axis {shape.index(0)} of shape {shape} has length 0")
+    low, high = int(array.min()), int(array.max())
+    if array.dtype.itemsize == 2 and array.dtype.kind == "u":
+        if high <= 255:
+            message = f"{name}: uint16 is read as 16 bit, and values up to {high} are black"
+            warnings.warn(f"{message}; if 255 is white, use uint8", InterpretWarning, stacklevel=2)
+        array = _sixteen_to_eight(array)
+    elif low < 0 or high > 255:
+        raise InputError(f"{name}: pixels must be in 0..255; got {low}..{high} ({array.dtype})")
+    array = np.ascontiguousarray(array, np.uint8)
+    return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
+
+
+def _sixteen_to_eight(values: NDArray[Any]) -> Pixels:
+    """0..65535 to 0..255, rounded."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _to_channels(image: Image.Image, name: str, channels: int) -> Pixels:
+    """Any PIL mode to uint8 [H, W, channels]."""
+    colour, alpha = _split_alpha(image, name)
+    colour = _to_srgb(colour, name, image.info.get("icc_profile"))
+    if channels == 4:
+        colour.putalpha(alpha if alpha is not None else 255)
+    elif alpha is not None:
+        _log.info("%r is transparent and was composited on white", name)
+        white = Image.new("RGB", colour.size, "white")
+        white.paste(colour, mask=alpha)
+        colour = white
+    pixels = np.array(colour.convert(_MODES[channels]))
+    return pixels[..., None] if channels == 1 else pixels
+
+
+def _split_alpha(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
+    """The picture with 8 bits and without transparency, and its alpha if it has one."""
+    if image.mode == "F":
+        raise ImageReadError(
+            f"{name!r} has floating-point pixels of no known range; scale to 8 or 16 bit integers"
+        )
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > 65535:
+            raise ImageReadError(
+                f"{name!r} has 32-bit pixels in {low}..{high}; scale them to 0..65535"
+            )
+        clear = image.info.get("transparency")
+        alpha = None if clear is None else Image.fromarray(np.uint8(255) * (values != clear))
+        return Image.fromarray(_sixteen_to_eight(values)), alpha
+    if not image.has_transparency_data:
+        return image, None
+    if image.mode in ("LA", "La"):
+        grey, alpha = image.convert("LA").split()
+        return grey, alpha
+    rgba = image.convert("RGBA")
+    return rgba.convert("RGB"), rgba.getchannel("A")
+
+
+def _to_srgb(image: Image.Image, name: str, profile: bytes | None) -> Image.Image:
+    """RGB image; the ICC profile is used if it can be."""
+    if profile and image.mode in ("P", "1"):
+        image = image.convert("RGB" if image.mode == "P" else "L")
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            # A picture that is sRGB already stays as it is, to the bit.
+            if image.mode != "RGB" or "sRGB" not in (source.profile.profile_description or ""):
+                target = ImageCms.createProfile("sRGB")
+                converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+                if converted is not None:
+                    return converted
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError, ImportError) as error:
+            _log.warning("the ICC profile of %r cannot be used and was ignored: %s", name, error)
+    return image.convert("RGB")
