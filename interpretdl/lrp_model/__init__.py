@@ -1,0 +1,29 @@
+"""The zoo: networks in which every operation is a layer that a rule can reach.
+
+    model = efficientnet_lite0(pretrained=True)
+
+Builders take (pretrained=False | True | path, num_classes=1000, in_channels=3); `models()` lists
+them. Any other Paddle model can be explained as well; the zoo only leaves nothing out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .efficientnet_lite import efficientnet_lite0
+from .layers import RelevanceModel, imagenet_class_names
+from .weights import load_state, load_weights
+
+__all__ = [
+    "RelevanceModel",
+    "efficientnet_lite0",
+    "imagenet_class_names",
+    "load_state",
+    "load_weights",
+    "models",
+]
+
+
+def models() -> dict[str, Callable[..., RelevanceModel]]:
+    """The zoo's builders by name; each takes (pretrained, num_classes, in_channels)."""
+    return {builder.__name__: builder for builder in (efficientnet_lite0,)}
