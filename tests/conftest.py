@@ -1,0 +1,61 @@
+"""What every test starts from: one thread, no display, and toy networks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Paddle and matplotlib read these when they are imported, which is later.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
+    os.environ.pop(name, None)
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def toy_network(classes: int = 5, channels: int = 3, seed: int = 0) -> Any:
+    """Convolution, batch-norm, ReLU, pooling, dense; weights from their own generator."""
+    from paddle import nn
+
+    model = nn.Sequential(
+        nn.Conv2D(channels, 4, 3, padding=1),
+        nn.BatchNorm2D(4),
+        nn.ReLU(),
+        nn.MaxPool2D(2),
+        nn.Conv2D(4, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2D(1),
+        nn.Flatten(),
+        nn.Linear(6, classes),
+    )
+    rng = np.random.default_rng(seed)
+    for parameter in model.parameters():
+        parameter.set_value(rng.normal(0, 0.5, parameter.shape).astype("float32"))
+    return model.eval()
+
+
+@pytest.fixture
+def toy() -> Callable[..., Any]:
+    """`toy(classes=5, channels=3, seed=0)`: a fresh network in eval mode."""
+    return toy_network
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PNG of 40 x 32 pixels with a gradient in it."""
+    path = tmp_path_factory.mktemp("pictures") / "picture.png"
+    y, x = np.mgrid[:32, :40]
+    Image.fromarray(np.stack([6 * x, 7 * y, 3 * (x + y)], -1).astype(np.uint8)).save(path)
+    return path
