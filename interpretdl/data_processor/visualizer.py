@@ -1,0 +1,283 @@
+"""Pictures of explanations, from arrays. Knows no model and never imports pyplot but to show.
+
+    heatmap_of      values to one map per image, at the image's size
+    plot, plot_grid figures
+    image_plot      SHAP's picture: one map per class on one scale
+    save_figure, show
+    and the helpers that InterpretDL has under this name
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .compat_visualizer import (
+    VisualizationTextRecord,
+    explanation_to_vis,
+    overlay_grayscale,
+    overlay_heatmap,
+    overlay_threshold,
+    save_image,
+    show_vis_explanation,
+    sp_weights_to_image_explanation,
+    visualize_text,
+)
+from .files import FIGURE_SUFFIXES, atomic_path, check_writable
+from .heatmaps import STYLES, check_choice, heatmap_of, limit_of, render, scaled
+from .image_plot import image_plot
+from .showing import show
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "STYLES",
+    "VisualizationTextRecord",
+    "explanation_to_vis",
+    "heatmap_of",
+    "image_plot",
+    "overlay_grayscale",
+    "overlay_heatmap",
+    "overlay_threshold",
+    "plot",
+    "plot_grid",
+    "save_figure",
+    "save_image",
+    "show",
+    "show_vis_explanation",
+    "sp_weights_to_image_explanation",
+    "visualize_text",
+]
+
+SCALES = ("image", "method", "shared")
+MAX_PANELS = 256
+_CELL = 2.8  # inches, the longer side of one picture
+
+
+def plot(
+    images: NDArray[np.uint8],
+    heatmaps: NDArray[Any],
+    titles: Sequence[str] | None = None,
+    *,
+    style: str = "overlay",
+    colormap: str | None = None,
+    signed: bool = False,
+    original: bool = False,
+    scale: str | None = None,
+    share: float = 0.2,
+) -> Figure:
+    """One method's maps of several images.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        heatmaps: [N, H, W], see `heatmap_of`. NaN and infinite values are drawn grey. Unless
+            signed, values below zero are drawn as zero.
+        titles: one text for each image, drawn literally.
+        style:
+            "overlay": the map over the picture (signed: red and blue over the grey picture);
+            "heatmap": the map alone;
+            "signed": the map alone, red above and blue below zero, white at zero;
+            "masked": only the most relevant pixels (`share`), the rest nearly white;
+            "side_by_side": the picture, and beside it the overlay.
+        colormap: any name that matplotlib knows. Default: "jet" for an overlay, "inferno" for a
+            heatmap, "RdBu_r" for what is signed.
+        signed: draw the scale symmetric around zero; style "signed" implies it.
+        original: put each picture itself before its map.
+        scale: what full colour means, always the 99.9th percentile of |values| (`limit_of`) of
+            "image": the one map. The default of "overlay", "masked" and "side_by_side".
+            "method": all maps of one method.
+            "shared": all maps in the figure, so that colours compare, in the values' own unit.
+            The default of "heatmap" and "signed".
+        share: of the pixels, for style "masked".
+
+    Returns:
+        a matplotlib Figure that pyplot does not know; show it with `show`, keep it with
+        `save_figure`.
+
+    Raises:
+        InputError: shapes that do not fit, unknown style, colormap or scale, share outside (0, 1],
+            nothing to draw, or more than 256 panels.
+    """
+    return plot_grid(
+        images, [heatmaps], [titles or [""] * len(images)], style=style, colormap=colormap,
+        signed=signed, original=original, scale=scale, share=share,
+    )  # fmt: skip
+
+
+def plot_grid(
+    images: NDArray[np.uint8],
+    heatmaps: Sequence[NDArray[Any]],
+    titles: Sequence[Sequence[str]] | None = None,
+    *,
+    methods: Sequence[str] | None = None,
+    style: str = "overlay",
+    colormap: str | None = None,
+    signed: bool = False,
+    original: bool = True,
+    scale: str | None = None,
+    share: float = 0.2,
+) -> Figure:
+    """Several methods' maps of the same images: a row for each image, a column for each method.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        heatmaps: for each of the M methods [N, H, W].
+        titles: for each method the N texts above its maps.
+        methods: for each method the text above its column.
+        original: a first column with the pictures.
+        scale: see `plot`. Methods have units of their own: on a "shared" scale one of them may be
+            pale beside another; "method" or "image" gives each its own full colour.
+        style, colormap, signed, share: see `plot`.
+
+    Returns, raises: as `plot`.
+    """
+    check_choice("style", style, STYLES)
+    original = original or style == "side_by_side"
+    style = "overlay" if style == "side_by_side" else style
+    signed = signed or style == "signed"
+    scale = scale or ("shared" if style in ("heatmap", "signed") else "image")
+    check_choice("scale", scale, SCALES)
+    if not 0 < share <= 1:
+        raise InputError(f"share must be above 0 and at most 1; got {share}")
+    images, maps = _checked(images, heatmaps)
+    texts = _texts(titles, methods, *maps.shape[:2])
+    if colormap is None:
+        colormap = "RdBu_r" if signed else {"heatmap": "inferno"}.get(style, "jet")
+
+    limits = _limits(maps, scale)
+    panels: list[list[tuple[str, NDArray[np.uint8]]]] = []
+    for n, image in enumerate(images):
+        row = [("", image)] if original else []
+        for m, heat in enumerate(maps[:, n]):
+            unit = scaled(heat, limits[m, n], signed)
+            picture = render(image, unit, style, colormap, signed=signed, share=share)
+            row.append((texts[m][n], picture))
+        panels.append(row)
+    headings = [*(["picture"] if original else []), *methods] if methods else None
+    if headings is None and len(panels[0]) == 1 and len(panels) > 1:
+        columns = min(len(panels), 4)  # a single column would be a very long strip
+        flat = [row[0] for row in panels]
+        panels = [flat[i : i + columns] for i in range(0, len(flat), columns)]
+    figure = _draw(panels, headings)
+    if style != "masked":
+        relative = scale != "shared"
+        _colour_bar(figure, colormap, 1.0 if relative else float(limits[0, 0]), signed, relative)
+    return figure
+
+
+def _checked(
+    images: NDArray[np.uint8], heatmaps: Sequence[NDArray[Any]]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise InputError(
+            f"images must be uint8 [N, H, W, 3]; got {images.dtype} {list(images.shape)}"
+        )
+    for heat in heatmaps:
+        if np.shape(heat) != images.shape[:3]:
+            raise InputError(
+                f"heatmaps must be {list(images.shape[:3])} like the images; got "
+                f"{list(np.shape(heat))}; heatmap_of() brings values to that size"
+            )
+    if not len(images) or not len(heatmaps):
+        raise InputError("nothing to draw: there is no image or no map")
+    if (count := len(images) * (len(heatmaps) + 1)) > MAX_PANELS + len(images):
+        raise InputError(
+            f"{count - len(images)} maps do not fit in one figure; draw at most {MAX_PANELS}, "
+            "for example explanation[:16]"
+        )
+    return images, np.asarray(heatmaps, np.float64)
+
+
+def _texts(
+    titles: Sequence[Sequence[str]] | None, methods: Sequence[str] | None, m: int, n: int
+) -> Sequence[Sequence[str]]:
+    titles = titles if titles is not None else [[""] * n] * m
+    if len(titles) != m or any(len(row) != n for row in titles):
+        raise InputError(f"titles must be one text for each of {m} x {n} maps")
+    if methods is not None and len(methods) != m:
+        raise InputError(f"methods must name {m} columns; got {len(methods)}")
+    return titles
+
+
+def _limits(maps: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
+    """The limit of each map, [M, N]."""
+    if scale == "shared":
+        return np.full(maps.shape[:2], limit_of(maps))
+    if scale == "method":
+        return np.repeat([[limit_of(one)] for one in maps], maps.shape[1], axis=1)
+    return np.array([[limit_of(one) for one in row] for row in maps])
+
+
+def _draw(
+    panels: list[list[tuple[str, NDArray[np.uint8]]]], headings: Sequence[str] | None
+) -> Figure:
+    from .canvas import Canvas, write_text
+
+    height, width = panels[0][0][1].shape[:2]
+    cell_w, cell_h = _CELL * width / max(height, width), _CELL * height / max(height, width)
+    cell_w = max(cell_w, 1.4)  # room for a title
+    rows, columns = len(panels), max(map(len, panels))
+    figure: Figure = Canvas(
+        figsize=(columns * cell_w + 0.9, rows * (cell_h + 0.45) + 0.3), layout="compressed"
+    )
+    axes: Any = figure.subplots(rows, columns, squeeze=False)
+    letters = int(cell_w * 12)  # at 9 points about twelve letters to the inch
+    for r, c in np.ndindex(rows, columns):
+        axis = axes[r, c]
+        axis.set_axis_off()
+        if c >= len(panels[r]):
+            continue
+        title, picture = panels[r][c]
+        axis.imshow(picture, interpolation="nearest" if max(height, width) < 64 else "antialiased")
+        if title:
+            write_text(axis.set_title, title, letters, fontsize=9)
+    for axis, heading in zip(axes[0], headings or (), strict=False):
+        above = axis.get_title()
+        text = f"{heading}\n{above}" if above else heading
+        write_text(axis.set_title, text, letters, fontsize=9)
+    return figure
+
+
+def _colour_bar(figure: Figure, colormap: str, limit: float, signed: bool, relative: bool) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    from .heatmaps import colormap_of
+
+    top = limit or 1.0
+    mappable = ScalarMappable(Normalize(-top if signed else 0.0, top), colormap_of(colormap))
+    bar = figure.colorbar(mappable, ax=figure.axes, fraction=0.05, pad=0.02, aspect=25)
+    bar.outline.set_linewidth(0.4)
+    bar.ax.tick_params(labelsize=8, width=0.4)
+    bar.ax.yaxis.get_offset_text().set_fontsize(8)
+    label = "relative relevance" if relative else "relevance"
+    if signed:
+        label += "  (against – for)"
+    bar.set_label(label, fontsize=8)
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 150) -> None:
+    """Write a figure beside its place and rename it, margins trimmed.
+
+    Args:
+        figure: any matplotlib Figure.
+        path: ends in .png, .jpg, .jpeg, .webp, .tif, .tiff, .pdf or .svg.
+        dpi: dots per inch of the pixel formats.
+
+    Raises:
+        ResourceError: the folder is missing or read-only, the ending is another, or the disk is
+            full.
+    """
+    target = check_writable(path, FIGURE_SUFFIXES)
+    with atomic_path(target) as temporary:
+        figure.savefig(
+            temporary, dpi=dpi, bbox_inches="tight", pad_inches=0.08,
+            format=target.suffix[1:].lower(),
+        )  # fmt: skip
