@@ -323,7 +323,7 @@ class Explanation:
             for i, name in enumerate(content.pop("arrays")):
                 content["diagnostics"][name] = arrays.pop(f"diagnostic_{i}")
             content["failures"] = {int(k): str(v) for k, v in content["failures"].items()}
-            return cls(**arrays, **content)
+            return cls(**{**content, **arrays})
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is damaged: {error}; make it again with save()") from error
 

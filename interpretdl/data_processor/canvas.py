@@ -59,7 +59,7 @@ def drawable(text: str) -> tuple[str, list[str]]:
     Line breaks and control characters become spaces; a character that no font here has becomes
     the replacement character, which is what a reader expects of a text that cannot be shown.
     """
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = "".join(c if c.isprintable() else " " for c in text).strip()
     if text.isascii():
         return text, list(rcParams["font.family"])
     fonts = _fonts(tuple(rcParams["font.family"]))
@@ -69,17 +69,22 @@ def drawable(text: str) -> tuple[str, list[str]]:
     return text, [name for name, _ in fonts]
 
 
-def write_text(setter: Any, text: str, width: int, **style: Any) -> None:
+def write_text(setter: Any, text: str, width: int, heading: str = "", **style: Any) -> None:
     """Call a matplotlib text setter (`axes.set_title`, …) with wrapped, literal text.
 
     Args:
         setter: the bound method.
         text: any text; `$`, `_` and `\\` have no special meaning.
         width: characters in a line; wide East Asian ones count twice. At most three lines.
+        heading: a line of its own above the text.
         style: font size and the like.
     """
-    text, families = drawable(text)
-    if any(unicodedata.east_asian_width(c) in "WF" for c in text):
-        width //= 2
-    wrapped = textwrap.fill(text, max(width, 8), max_lines=3, placeholder=" …")
-    setter(wrapped, parse_math=False, usetex=False, family=families, **style)
+    lines, families = [], list[str]()
+    for part in filter(None, (heading, text)):
+        shown, known = drawable(part)
+        families = max(families, known, key=len)
+        wide = any(unicodedata.east_asian_width(c) in "WF" for c in shown)
+        columns = max(width // 2 if wide else width, 8)
+        lines.append(textwrap.fill(shown, columns, max_lines=3, placeholder=" …"))
+    if lines:
+        setter("\n".join(lines), parse_math=False, usetex=False, family=families, **style)

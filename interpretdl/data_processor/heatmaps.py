@@ -57,7 +57,8 @@ def heatmap_of(
         return array
     result = np.empty((len(array), height, width), np.float32)
     for i, one in enumerate(array):
-        result[i] = Image.fromarray(one).resize((width, height), Image.Resampling.BILINEAR)
+        resized = Image.fromarray(one).resize((width, height), Image.Resampling.BILINEAR)
+        result[i] = np.asarray(resized)
     return result
 
 

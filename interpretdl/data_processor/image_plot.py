@@ -78,8 +78,7 @@ def image_plot(
             axis.imshow(
                 np.ma.masked_invalid(heat), cmap=colormap, norm=norm, interpolation=interpolation
             )
-            if texts[row][column]:
-                write_text(axis.set_title, texts[row][column], int(cell_w * 12), fontsize=9)
+            write_text(axis.set_title, texts[row][column], int(cell_w * 12), fontsize=9)
     for axis in axes.flat:
         axis.set_axis_off()
     bar = figure.colorbar(

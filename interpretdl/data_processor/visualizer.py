@@ -82,7 +82,7 @@ def plot(
         style:
             "overlay": the map over the picture (signed: red and blue over the grey picture);
             "heatmap": the map alone;
-            "signed": the map alone, red above and blue below zero, white at zero;
+            "signed": the map alone, red above and blue below zero, nearly white at zero;
             "masked": only the most relevant pixels (`share`), the rest nearly white;
             "side_by_side": the picture, and beside it the overlay.
         colormap: any name that matplotlib knows. Default: "jet" for an overlay, "inferno" for a
@@ -236,12 +236,8 @@ def _draw(
             continue
         title, picture = panels[r][c]
         axis.imshow(picture, interpolation="nearest" if max(height, width) < 64 else "antialiased")
-        if title:
-            write_text(axis.set_title, title, letters, fontsize=9)
-    for axis, heading in zip(axes[0], headings or (), strict=False):
-        above = axis.get_title()
-        text = f"{heading}\n{above}" if above else heading
-        write_text(axis.set_title, text, letters, fontsize=9)
+        heading = headings[c] if headings and r == 0 else ""
+        write_text(axis.set_title, title, letters, heading, fontsize=9)
     return figure
 
 
