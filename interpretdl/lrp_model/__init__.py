@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from .efficientnet_lite import efficientnet_lite0
 from .layers import RelevanceModel, imagenet_class_names
+from .resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from .vgg import vgg16
 from .weights import load_state, load_weights
 
 __all__ = [
@@ -21,9 +23,16 @@ __all__ = [
     "load_state",
     "load_weights",
     "models",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "vgg16",
 ]
 
 
 def models() -> dict[str, Callable[..., RelevanceModel]]:
     """The zoo's builders by name; each takes (pretrained, num_classes, in_channels)."""
-    return {builder.__name__: builder for builder in (efficientnet_lite0,)}
+    builders = (efficientnet_lite0, resnet18, resnet34, resnet50, resnet101, resnet152, vgg16)
+    return {builder.__name__: builder for builder in builders}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import IO, Any, NoReturn, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,13 @@ def malformed(what: str) -> WeightsError:
     )
 
 
+def _name(thing: Any) -> str:
+    """For messages: never the content of a container, whose depth the file decides."""
+    if isinstance(thing, Global):
+        return thing.name.replace(" ", ".")
+    return thing[:80] if isinstance(thing, str) else type(thing).__name__
+
+
 def _refused(name: str) -> NoReturn:
     raise WeightsError(
         f"the file wants {name!r}, which tensors do not need and which could run code; "
@@ -88,7 +95,10 @@ def _refused(name: str) -> NoReturn:
 
 
 def _dictionary(args: tuple[Any, ...]) -> dict[Any, Any]:
-    return dict(args[0]) if args else {}
+    result: dict[Any, Any] = {}
+    for key, value in args[0] if args else ():
+        _set_items(result, [key, value])
+    return result
 
 
 def _tensor(args: tuple[Any, ...]) -> Tensor:
@@ -107,7 +117,7 @@ def _parameter(args: tuple[Any, ...]) -> Any:
 
 def _array(args: tuple[Any, ...]) -> Array:
     if args[0] != Global("numpy ndarray"):
-        _refused(str(getattr(args[0], "name", args[0])).replace(" ", "."))
+        _refused(_name(args[0]))
     return Array()
 
 
@@ -115,10 +125,8 @@ _DTYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8
 
 
 def _dtype(args: tuple[Any, ...]) -> DType:
-    if args[0] not in _DTYPES:
-        raise WeightsError(
-            f"an array of dtype {args[0]!r} in the file; only numbers are read: {sorted(_DTYPES)}"
-        )
+    if not isinstance(args[0], str) or args[0] not in _DTYPES:
+        raise WeightsError(f"holds an array that is not of numbers: {_name(args[0])}")
     return DType(np.dtype(args[0]))
 
 
@@ -172,7 +180,7 @@ def _global(name: str) -> Global:
 
 def _reduce(function: Any, args: Any) -> Any:
     if not isinstance(function, Global) or function.name not in _REDUCE:
-        _refused(f"a call of {getattr(function, 'name', type(function).__name__)}")
+        _refused(f"a call of {_name(function)}")
     if not isinstance(args, tuple):
         raise malformed("a call without arguments")
     return _REDUCE[function.name](args)
@@ -192,15 +200,17 @@ def _build(thing: Any, state: Any) -> None:
         numbers = np.frombuffer(_raw(data), dtype.value)
         thing.value = numbers.reshape(shape, order="F" if fortran else "C")
         return
-    _refused(f"to set the state of {getattr(thing, 'name', type(thing).__name__)}")
+    _refused(f"the state of {_name(thing)}")
 
 
 def _persistent(pid: Any) -> Storage:
     if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
-        _refused(f"a persistent object {pid[0] if isinstance(pid, tuple) and pid else pid!r}")
+        _refused(
+            f"the persistent object {_name(pid[0] if isinstance(pid, tuple) and pid else pid)}"
+        )
     _, kind, key, _, numel, *view = pid
     if not isinstance(kind, Global) or kind.name not in STORAGES:
-        _refused(f"a storage of {getattr(kind, 'name', kind)}")
+        _refused(f"a storage of {_name(kind)}")
     if any(part is not None for part in view):
         raise malformed("a view of a storage as torch 0.1 wrote it")
     if not isinstance(key, str) or type(numel) is not int or numel < 0:
@@ -224,30 +234,31 @@ _LITERALS = {
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-def read_pickle(stream: Readable) -> Any:
+def read_pickle(stream: Readable, storages: dict[str, Storage] | None = None) -> Any:
     """The object in a pickle of protocol 2 to 5, with `Tensor` and `Array` for tensors and arrays.
 
     Args:
         stream: binary, with `read` and `readline`; is left behind the pickle's end.
+        storages: is filled with every torch storage that the pickle names, by its key.
 
     Raises:
         WeightsError: the pickle names something off the allow-list, uses an opcode that tensors
             do not need, or is damaged.
     """
     try:
-        return _run(stream)
+        return _run(stream, {} if storages is None else storages)
     except WeightsError:
         raise
     except _MALFORMED as error:
         raise malformed(f"no pickle of tensors ({error})") from error
 
 
-def _run(stream: Readable) -> Any:
+def _run(stream: Readable, storages: dict[str, Storage]) -> Any:
     stack: list[Any] = []
     marked: list[list[Any]] = []  # the stacks below each MARK
     memo: dict[int, Any] = {}
     argument: Any
-    for opcode, argument, _ in pickletools.genops(stream):
+    for opcode, argument, _ in pickletools.genops(cast("IO[bytes]", stream)):
         name = opcode.name
         if name in _LITERALS:
             stack.append(argument)
@@ -289,7 +300,7 @@ def _run(stream: Readable) -> Any:
             _refused(argument.replace(" ", "."))
         elif name == "STACK_GLOBAL":
             attribute, module = stack.pop(), stack.pop()
-            stack.append(_global(f"{module} {attribute}"))
+            stack.append(_global(f"{_name(module)} {_name(attribute)}"))
         elif name == "REDUCE":
             args, function = stack.pop(), stack.pop()
             stack.append(_reduce(function, args))
@@ -297,7 +308,10 @@ def _run(stream: Readable) -> Any:
             state = stack.pop()
             _build(stack[-1], state)
         elif name == "BINPERSID":
-            stack.append(_persistent(stack.pop()))
+            storage = _persistent(stack.pop())
+            if storages.setdefault(storage.key, storage) != storage:
+                raise malformed(f"two storages named {storage.key!r}")
+            stack.append(storage)
         elif name == "STOP":
             return stack.pop()
         elif name not in ("PROTO", "FRAME"):

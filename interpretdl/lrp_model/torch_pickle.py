@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import zipfile
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -34,23 +34,25 @@ def read_legacy(stream: mmap.mmap) -> Any:
     """
     version, machine = read_pickle(stream), read_pickle(stream)
     if version != _PROTOCOL or not isinstance(machine, dict) or not machine.get("little_endian"):
-        raise malformed(f"a torch file of version {version}, machine {machine}")
-    root, keys = read_pickle(stream), read_pickle(stream)
+        raise malformed("a torch file of an unknown version or a big-endian machine")
+    wanted: dict[str, Storage] = {}
+    root, keys = read_pickle(stream, wanted), read_pickle(stream)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise malformed("a torch file without a list of storages")
-    wanted = {tensor.storage.key: tensor.storage for tensor in _tensors(root)}
     storages: dict[str, NDArray[Any]] = {}
     for key in keys:
         if key not in wanted:
-            raise malformed(f"a storage {key!r} that no tensor uses")
+            raise malformed(f"a storage {key[:80]!r} that no tensor uses")
         size = stream.read(8)
         if int.from_bytes(size, "little") != wanted[key].numel or len(size) < 8:
             raise malformed(f"storage {key!r} has not the announced {wanted[key].numel} elements")
         storages[key] = _decode(stream.read(_nbytes(wanted[key])), wanted[key])
+    if len(storages) < len(wanted):
+        raise malformed("tensors without their storage")
     return _fill(root, storages)
 
 
-def read_zip(stream: mmap.mmap) -> Any:
+def read_zip(stream: IO[bytes]) -> Any:
     """The object in a torch file since 1.6: a zip of one pickle and one record for each storage.
 
     Returns:
@@ -60,7 +62,7 @@ def read_zip(stream: mmap.mmap) -> Any:
         WeightsError: off the allow-list, damaged, or compressed, which torch never does.
     """
     try:
-        with zipfile.ZipFile(cast("IO[bytes]", stream)) as archive:
+        with zipfile.ZipFile(stream) as archive:
             records = {info.filename: info for info in archive.infolist()}
             pickles = [name for name in records if name.endswith("/data.pkl")]
             if len(pickles) != 1:

@@ -37,8 +37,9 @@ def load_state(path: str | Path, *, trust: bool = False) -> State:
             the file contains**; only for files of your own. Never done unless asked for.
 
     Returns:
-        {name: array}; bfloat16 in torch's files becomes float32; arrays may share memory and may
-        be read-only.
+        {name: array} of the file's dictionary, or of the "state_dict" or "model" that a training
+        program has put into it; bfloat16 in torch's files becomes float32. Arrays may share memory
+        and may be read-only.
 
     Raises:
         WeightsError: the file is missing, damaged, or wants names off the allow-list.
@@ -118,8 +119,11 @@ def _read(path: Path, trust: bool) -> tuple[State, bool | None]:
                 return _read_safetensors(path)
             if path.stat().st_size == 0:
                 raise malformed("an empty file")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
-                root, from_torch = _read_pickled(stream, trust)
+            if file.read(4) == b"PK\x03\x04":
+                root, from_torch = read_zip(file), True
+            else:
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
+                    root, from_torch = _read_pickled(stream, trust)
         return dict(_entries(root)), from_torch
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
@@ -128,8 +132,6 @@ def _read(path: Path, trust: bool) -> tuple[State, bool | None]:
 
 
 def _read_pickled(stream: mmap.mmap, trust: bool) -> tuple[Any, bool]:
-    if stream[:4] == b"PK\x03\x04":
-        return read_zip(stream), True
     # torch's legacy files begin with a pickle of one number
     if stream[:64].find(LEGACY_MAGIC.to_bytes(10, "little")) >= 0:
         read_pickle(stream)
