@@ -1,8 +1,7 @@
 """Builds collage.png: chelsea.png in the left half, coffee.png in the right half.
 
 512 x 512 pixels, of which a short edge of 256 and a centre crop of 224 leave the middle 448: each
-half keeps 224 x 448 pixels (112 x 224 for the network), with the subject in its middle, on a blurred
-copy of its own picture.
+half keeps 224 x 448 pixels (112 x 224 for the network), its subject on a blurred copy of itself.
 """
 
 from __future__ import annotations

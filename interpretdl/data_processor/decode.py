@@ -69,7 +69,8 @@ def load_image(
     if isinstance(source, np.ndarray):
         name = name or "array"
         return _to_channels(_image_of(source, name), name, channels)
-    name = name or name_of(source) or f"<{type(source).__name__}>"
+    if not name:
+        name = name_of(source) or ("" if source == "" else f"<{type(source).__name__}>")
     with ExitStack() as stack:
         if isinstance(source, Image.Image):
             image = source
@@ -79,7 +80,6 @@ def load_image(
                 stack.callback(image.seek, image.tell())
         else:
             image = _open(_stream(source, name, stack), name)
-            stack.callback(image.close)
         return _to_channels(_decode(image, name, frame, max_pixels), name, channels)
 
 
