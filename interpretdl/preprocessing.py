@@ -64,7 +64,9 @@ class Preprocessing:
     def restore(self, inputs: NDArray[Any]) -> NDArray[np.uint8]:
         """Network input [N, C, H, W] back to pixels uint8 [N, H, W, C], clipped to 0..255."""
         x = inputs * self._per_channel(self.std) + self._per_channel(self.mean)
-        return np.ascontiguousarray(np.rint(x.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1))
+        return np.ascontiguousarray(
+            np.rint(x.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+        )
 
     def bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Smallest and largest input that a pixel can give, each float32 [1, C, 1, 1]."""

@@ -1,0 +1,56 @@
+"""interpretdl: why a PaddlePaddle image classifier decided what it decided."""
+
+try:
+    import paddle as _paddle  # noqa: F401  # asked for here so that its absence is explained
+except ModuleNotFoundError as error:
+    if error.name != "paddle":
+        raise
+    raise ModuleNotFoundError(
+        "interpretdl needs PaddlePaddle 3.0 or later: `pip install paddlepaddle` for the CPU, or "
+        "the `paddlepaddle-gpu` build for your CUDA version",
+        name="paddle",
+    ) from None
+
+from . import lrp_model
+from .errors import (
+    ImageReadError,
+    InputError,
+    InterpretError,
+    InterpretWarning,
+    LayerNotFoundError,
+    ResourceError,
+    TargetError,
+    UnsupportedModelError,
+    WeightsError,
+)
+from .explanation import Explanation, grid
+from .interpreter import *  # noqa: F403  # every method that is registered
+from .interpreter import __all__ as _interpreters
+from .preprocessing import IMAGENET, Preprocessing
+from .probe import Probe
+from .progress import show_progress
+from .targets import ClassScore, Target
+from .version import __version__
+
+__all__ = [
+    "IMAGENET",
+    "ClassScore",
+    "Explanation",
+    "ImageReadError",
+    "InputError",
+    "InterpretError",
+    "InterpretWarning",
+    "LayerNotFoundError",
+    "Preprocessing",
+    "Probe",
+    "ResourceError",
+    "Target",
+    "TargetError",
+    "UnsupportedModelError",
+    "WeightsError",
+    "__version__",
+    "grid",
+    "lrp_model",
+    "show_progress",
+]
+__all__ += _interpreters

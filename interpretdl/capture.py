@@ -1,0 +1,126 @@
+"""Hooks that see, replace and keep what layers give while a model runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+
+from .errors import LayerNotFoundError, UnsupportedModelError
+from .model_output import outline
+
+__all__ = ["Array", "Edits", "Gradients", "Tensor", "concatenated", "to_numpy", "watch"]
+
+Tensor: TypeAlias = "paddle.Tensor"
+Array = NDArray[Any]
+Edits = Mapping[str, Callable[[Tensor], Tensor]]
+INPUT = ":input"
+
+
+@dataclass
+class Gradients:
+    """What one pass through the model gave. All arrays are float, one row per image.
+
+    Attributes:
+        scores: [N], the target's score.
+        outputs: [N, K], the model's output.
+        input: gradient of the score with respect to the input, [N, C, H, W];
+            empty when it was not asked for.
+        relevance: with rules, the input's relevance under them, [N, C, H, W]; else empty.
+        activations, gradients: for each layer of `at`, its output and the score's gradient there.
+    """
+
+    scores: Array
+    outputs: Array
+    input: Array = field(default_factory=lambda: np.empty(0))
+    relevance: Array = field(default_factory=lambda: np.empty(0))
+    activations: dict[str, Array] = field(default_factory=dict)
+    gradients: dict[str, Array] = field(default_factory=dict)
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if isinstance(parts[0], dict):
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts)
+
+
+def concatenated(parts: Sequence[Gradients]) -> Gradients:
+    """The results of consecutive batches as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Gradients(
+        **{key: _joined([vars(part)[key] for part in parts]) for key in vars(parts[0])}
+    )
+
+
+def to_numpy(tensor: Tensor) -> Array:
+    """A tensor's values; half precision becomes float32, which NumPy computes with."""
+    if tensor.dtype in (paddle.float16, paddle.bfloat16):
+        tensor = tensor.astype("float32")
+    array: Array = tensor.detach().numpy()
+    return array
+
+
+def watch(
+    stack: contextlib.ExitStack,
+    layer_of: Callable[[str], Any],
+    names: Sequence[str],
+    edit: Edits | None,
+    *,
+    leaves: bool,
+) -> Callable[[], dict[str, Tensor]]:
+    """Attach hooks until `stack` closes; the function returned gives what they captured.
+
+    Args:
+        layer_of: the sublayer of a name.
+        names: layers whose output is kept ("name:input": what goes in); the last run counts.
+        edit: {layer: function}, applied to the output first.
+        leaves: where no gradient is wanted before a layer, its output becomes a leaf, so that the
+            backward pass ends there.
+    """
+    captured: dict[str, Tensor] = {}
+
+    def seen(name: str, y: Any) -> Any:
+        if edit is not None and name in edit:
+            y = edit[name](y)
+        if name not in names:
+            return y
+        if not isinstance(y, paddle.Tensor):
+            raise UnsupportedModelError(
+                f"layer {name!r} gives {outline(y)}, not one tensor; name a layer inside it"
+            )
+        if leaves and y.stop_gradient:
+            y = y.detach()
+            y.stop_gradient = False
+        captured[name] = y
+        return y.clone()  # what follows may work in place
+
+    def after(name: str) -> Callable[..., Any]:
+        return lambda layer, inputs, output: seen(name, output)
+
+    def before(name: str) -> Callable[..., Any]:
+        return lambda layer, inputs: (seen(name, inputs[0]), *inputs[1:])
+
+    for name in dict.fromkeys([*(edit or ()), *names]):
+        layer = layer_of(name)
+        hook = (
+            layer.register_forward_pre_hook(before(name))
+            if name.endswith(INPUT)
+            else layer.register_forward_post_hook(after(name))
+        )
+        stack.callback(hook.remove)
+
+    def result() -> dict[str, Tensor]:
+        missing = [name for name in names if name not in captured]
+        if missing:
+            raise LayerNotFoundError(
+                f"layer {missing[0]!r} did not run in the forward pass, so it has no activation"
+            )
+        return {name: captured[name] for name in names}
+
+    return result

@@ -1,0 +1,91 @@
+"""Reading logits from what a model returns."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import paddle
+
+from .errors import InputError, InterpretWarning, UnsupportedModelError
+
+__all__ = ["OutputKind", "OutputReader", "outline"]
+
+OutputKind = Literal["logits", "probabilities"]
+Selector = int | str | Callable[[Any], paddle.Tensor]
+
+
+class OutputReader:
+    """From a model's return value to one Tensor of logits.
+
+    Args:
+        output: an index (tuple, list), a key (dict) or a callable; None where there is one tensor.
+        kind: "logits"; "probabilities", whose logarithm is then taken as the logits; None notices
+            rows that are non-negative and sum to 1, and warns once.
+
+    Raises:
+        InputError: unknown kind; on the call, `output` is not in what the model returns.
+        UnsupportedModelError: on the call, when the model returns several things and none is named.
+    """
+
+    def __init__(self, output: Selector | None = None, kind: OutputKind | None = None) -> None:
+        if kind not in (None, "logits", "probabilities"):
+            raise InputError(f"output_kind must be 'logits', 'probabilities' or None; got {kind!r}")
+        self.output = output
+        self.kind = kind
+        self._warned = False
+
+    def __call__(self, raw: Any) -> paddle.Tensor:
+        output = self.pick(raw)
+        kind = self.kind
+        if kind is None and _is_softmax(output):
+            kind = "probabilities"
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    "the model's output looks like a softmax: its logarithm is taken as the "
+                    "logits. Give output_kind='probabilities' or 'logits' to say which it is",
+                    InterpretWarning,
+                    stacklevel=2,
+                )
+        if kind == "probabilities":
+            return paddle.log(output.clip(min=float(np.finfo(np.float32).tiny)))
+        return output
+
+    def pick(self, raw: Any) -> paddle.Tensor:
+        """The tensor that is explained, as the model gave it."""
+        if callable(self.output):
+            raw = self.output(raw)
+        elif self.output is not None:
+            try:
+                raw = raw[self.output]
+            except (KeyError, IndexError, TypeError):
+                raise InputError(f"output={self.output!r} is not in {outline(raw)}") from None
+        elif isinstance(raw, tuple | list) and len(raw) == 1:
+            raw = raw[0]
+        if not isinstance(raw, paddle.Tensor):
+            raise UnsupportedModelError(
+                f"the model returns {outline(raw)}; say which part is to be explained with output= "
+                "(an index, a key or a callable)"
+            )
+        return raw
+
+
+def _is_softmax(output: paddle.Tensor) -> bool:
+    if output.ndim != 2 or output.shape[1] < 2:
+        return False
+    smallest, error = float(output.min()), float((output.sum(axis=1) - 1).abs().max())
+    return smallest >= 0 and error < 1e-3
+
+
+def outline(raw: Any) -> str:
+    """A model's output in words: keys and shapes."""
+    if isinstance(raw, paddle.Tensor):
+        return f"Tensor{list(raw.shape)}"
+    if isinstance(raw, Mapping):
+        return "{" + ", ".join(f"{k!r}: {outline(v)}" for k, v in raw.items()) + "}"
+    if isinstance(raw, tuple | list):
+        return f"{type(raw).__name__}(" + ", ".join(outline(v) for v in raw) + ")"
+    return type(raw).__name__

@@ -1,0 +1,100 @@
+"""What a model and its device are like, and putting a model back as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import paddle
+
+from .errors import InputError, InterpretWarning
+
+__all__ = ["as_it_was", "census_of", "check_device", "place_of"]
+
+# Paddle's backward pass is not thread-safe: two threads in paddle.grad end the process.
+_LOCK = threading.RLock()
+
+
+@contextlib.contextmanager
+def as_it_was(model: Any) -> Iterator[None]:
+    """Eval mode and frozen parameters inside; everything back on exit, whatever happened.
+
+    Holds the process-wide lock: one model run at a time.
+    """
+    with _LOCK:
+        layers = model.sublayers(include_self=True)
+        training = [layer.training for layer in layers]
+        variables = [*model.parameters(), *model.buffers()]
+        stopped = [v.stop_gradient for v in variables]
+        random_state = paddle.get_rng_state()
+        try:
+            for layer in layers:
+                layer.training = False
+            for v in variables:
+                v.stop_gradient = True
+            yield
+        finally:
+            for layer, mode in zip(layers, training, strict=True):
+                layer.training = mode
+            for v, stop in zip(variables, stopped, strict=True):
+                v.stop_gradient = stop
+            paddle.set_rng_state(random_state)
+
+
+def place_of(model: Any) -> Any:
+    """The paddle place of the model's parameters; of new tensors when it has none."""
+    parameter = next(iter(model.parameters()), None)
+    return paddle.framework._current_expected_place() if parameter is None else parameter.place
+
+
+def check_device(model: Any, device: str | None) -> None:
+    """Hold `device` against where the model is.
+
+    Warns:
+        InterpretWarning: a GPU is asked for and this Paddle has none; the CPU is used.
+
+    Raises:
+        InputError: not a device's name, or the model's parameters are elsewhere.
+    """
+    if device is None:
+        return
+    kind = str(device).partition(":")[0]
+    if kind not in ("cpu", "gpu"):
+        raise InputError(f"device must be 'cpu', 'gpu', 'gpu:0' … or None; got {device!r}")
+    place = place_of(model)
+    if kind == "gpu" and not paddle.device.is_compiled_with_cuda():
+        warnings.warn(
+            f"device={device!r} was asked for, but this Paddle has no GPU: the CPU is used",
+            InterpretWarning,
+            stacklevel=4,
+        )
+    elif (kind == "gpu") != place.is_gpu_place():
+        raise InputError(
+            f"device={device!r} was asked for, but the model's parameters are on {place}; move it "
+            f"with model.to({device!r}), or leave device=None"
+        )
+
+
+def census_of(output: paddle.Tensor) -> Counter[str]:
+    """Counts of the operations in the graph behind `output`."""
+    counts: Counter[str] = Counter()
+    seen: set[Any] = set()
+    nodes = [output.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is None or node.node_ptr() in seen:
+            continue
+        seen.add(node.node_ptr())
+        name = node.name().partition("GradNode")[0]
+        if name:
+            counts[_snake(name)] += 1
+        nodes += node.next_functions
+    return counts
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))

@@ -1,0 +1,37 @@
+"""Progress bars: shown when a person watches, silent otherwise."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm.auto import tqdm
+
+__all__ = ["progress_bar", "show_progress"]
+
+_shown = True
+
+
+def show_progress(shown: bool) -> None:
+    """Switch the package's progress bars on (default) or off, for this process."""
+    global _shown
+    _shown = shown
+
+
+def in_notebook() -> bool:
+    """Whether the code runs in a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def progress_bar(total: int | None, description: str, unit: str = "it", **options: Any) -> Any:
+    """A tqdm bar on standard error in a terminal or a notebook; without one it draws nothing.
+
+    Bars that end within half a second are not drawn.
+    """
+    watched = in_notebook() or sys.stderr.isatty()
+    options = {"delay": 0.5, "leave": False, **options}
+    return tqdm(
+        total=total, desc=description, unit=unit, disable=not (_shown and watched), **options
+    )
