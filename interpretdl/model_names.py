@@ -1,0 +1,118 @@
+"""Models by the names that a person types: the zoo's, paddle.vision's, or one's own function."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from . import lrp_model
+from .defaults import DEFAULT_MODEL
+from .errors import InputError, WeightsError, did_you_mean
+
+__all__ = ["load_model", "vision_models"]
+
+
+def vision_models() -> dict[str, Any]:
+    """The functions of `paddle.vision.models` that build a network, by name."""
+    models = paddle.vision.models
+    return {
+        name: getattr(models, name)
+        for name in sorted(models.__all__)
+        if inspect.isfunction(getattr(models, name))
+    }
+
+
+def load_model(
+    name: str = DEFAULT_MODEL,
+    *,
+    weights: str | Path | None = None,
+    pretrained: bool | None = None,
+) -> paddle.nn.Layer:
+    """Build a model and give it its weights.
+
+    Args:
+        name: a name in `interpretdl.lrp_model.models()` or `vision_models()`, or
+            "package.module:function", a function without arguments that returns the model. It is
+            looked for in the current directory too.
+        weights: a file with weights that fit the model.
+        pretrained: True takes the published weights, which may download them; False leaves the
+            random ones; None takes them for the default model and for a function of one's own
+            whatever it returns, and is refused for the others when there is no file.
+
+    Raises:
+        InputError: an unknown name, or no weights to be had.
+        WeightsError: the weights cannot be downloaded or do not fit.
+    """
+    if weights is not None and pretrained:
+        raise InputError("give either a file with weights or ask for the published ones, not both")
+    if ":" in name:
+        model = _own_model(name)
+        if weights is not None:
+            lrp_model.load_weights(model, weights)
+        return model
+    zoo, vision = lrp_model.models(), vision_models()
+    if name not in zoo and name not in vision:
+        raise InputError(
+            f"no model {name!r}{did_you_mean(name, [*zoo, *vision])}; `interpretdl models` lists "
+            "them, and package.module:function gives one of your own"
+        )
+    if weights is None and pretrained is None:
+        if name != DEFAULT_MODEL:  # whose trained weights come as a package
+            raise InputError(
+                f"{name} starts with random weights: give --weights FILE, or --pretrained for the "
+                "published ones (a download), or --no-pretrained if random weights are wanted"
+            )
+        pretrained = True
+    if name in zoo:
+        return zoo[name](pretrained=pretrained if weights is None else weights)
+    return _vision_model(name, weights, bool(pretrained))
+
+
+def _vision_model(name: str, weights: str | Path | None, pretrained: bool) -> paddle.nn.Layer:
+    try:
+        model = vision_models()[name](pretrained=pretrained)
+    except (RuntimeError, OSError) as error:
+        raise WeightsError(f"the published weights of {name} cannot be had: {error}") from error
+    if weights is not None:
+        lrp_model.load_weights(model, weights)
+    return model
+
+
+def _own_model(name: str) -> paddle.nn.Layer:
+    module_name, _, function_name = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # what a module of one's own misses is told by its own error
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise InputError(
+            f"no module {module_name!r} for the model {name!r}; it is looked for in the current "
+            "directory and among what is installed"
+        ) from error
+    except (ValueError, TypeError) as error:  # ":function", "..module:function"
+        raise InputError(
+            f"a model of one's own is package.module:function; got {name!r}"
+        ) from error
+    if not hasattr(module, function_name):
+        raise InputError(
+            f"module {module_name!r} has no {function_name!r}"
+            f"{did_you_mean(function_name, dir(module))}"
+        )
+    model = getattr(module, function_name)
+    if not isinstance(model, paddle.nn.Layer) and callable(model):
+        model = model()
+    if not isinstance(model, paddle.nn.Layer):
+        raise InputError(
+            f"{name} must be a model or a function that returns one, a paddle.nn.Layer; it gave "
+            f"{type(model).__name__}"
+        )
+    return model
