@@ -171,12 +171,14 @@ def explain(
         output_kind=output_kind,
         batch_size=batch_size,
     )
+    drawing: dict[str, Any] = {"style": style, "colormap": colormap}
+    drawing = {name: value for name, value in drawing.items() if value is not None}
     chosen = int(label) if label is not None and label.lstrip("-").isdigit() else label
 
     def one(path: Path) -> list[str]:
         explanation = interpreter.explain(path, label=chosen, **options)
         target = targets[path]
-        explanation.save(target, style, colormap=colormap)
+        explanation.save(target, **drawing)
         lines = _top_lines(explanation.top(top)[0])
         used = int(explanation.labels[0])
         return [*lines, f"Use label: {used}, {explanation.label_names[0]}", f"Wrote {target}"]

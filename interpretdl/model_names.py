@@ -109,6 +109,10 @@ def _own_model(name: str) -> paddle.nn.Layer:
         )
     model = getattr(module, function_name)
     if not isinstance(model, paddle.nn.Layer) and callable(model):
+        try:
+            inspect.signature(model).bind()
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{name} must be callable without arguments: {error}") from error
         model = model()
     if not isinstance(model, paddle.nn.Layer):
         raise InputError(
