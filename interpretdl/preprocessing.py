@@ -24,9 +24,12 @@ class Preprocessing:
         interpolation: "nearest", "bilinear", "bicubic" or "lanczos".
         mean, std: one number per channel, for pixels in [0, 1]: input = (pixel - mean) / std.
             Three channels are RGB, one is grey, four are RGB and alpha.
+        crop_first: cut the centre square, crop / resize of the short edge, and resize that to
+            `crop` pixels, as TensorFlow's EfficientNets do; needs resize and crop.
 
     Raises:
-        InputError: mean and std differ in length, a std is not positive, or a size is below 1.
+        InputError: mean and std differ in length, a std is not positive, a size is below 1,
+            or crop_first lacks one of its sizes.
     """
 
     resize: int | None = 256
@@ -34,6 +37,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: Sequence[float] = (0.485, 0.456, 0.406)
     std: Sequence[float] = (0.229, 0.224, 0.225)
+    crop_first: bool = False
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3, 4):
@@ -47,6 +51,9 @@ class Preprocessing:
             size = getattr(self, name)
             if size is not None and size < 1:
                 raise InputError(f"{name} must be at least 1 pixel or None; got {size}")
+
+        if self.crop_first and (self.resize is None or self.crop is None):
+            raise InputError("crop_first=True needs both resize and crop")
 
     @property
     def channels(self) -> int:

@@ -249,7 +249,7 @@ def _to_channels(image: Image.Image, name: str, channels: int) -> Pixels:
     if channels == 4:
         colour.putalpha(alpha if alpha is not None else 255)
     elif alpha is not None:
-        _log.info("%r is transparent and was composited on white", name)
+        _log.debug("%r is transparent and was composited on white", name)
         white = Image.new("RGB", colour.size, "white")
         white.paste(colour, mask=alpha)
         colour = white

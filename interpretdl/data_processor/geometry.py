@@ -28,14 +28,25 @@ _CV2 = {0: "nearest", 1: "bilinear", 2: "bicubic", 4: "lanczos"}
 
 
 def fit(
-    image: Pixels, resize: int | None, crop: int | None, how: str, max_pixels: int, name: str
+    image: Pixels,
+    resize: int | None,
+    crop: int | None,
+    how: str,
+    max_pixels: int,
+    name: str,
+    crop_first: bool = False,
 ) -> Pixels:
     """Resize the short edge of uint8 [H, W, C], then cut the centre; None leaves out a step.
+
+    With `crop_first` the centre's share crop / resize of the short edge is cut, then resized.
 
     Raises:
         InputError: unknown interpolation `how`, or the crop is larger than the picture.
         ImageReadError: the resized picture would have more than `max_pixels`.
     """
+    if crop_first and resize is not None and crop is not None:
+        image = crop_image(image, max(1, min(image.shape[:2]) * crop // resize))
+        return resize_short(image, crop, how, max_pixels, name)
     if resize is not None:
         image = resize_short(image, resize, how, max_pixels, name)
     if crop is None:

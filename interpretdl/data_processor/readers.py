@@ -126,7 +126,15 @@ def read_images(
                 name=names[i],
             )
             if image.shape[:2] != (as_is, as_is):
-                image = fit(image, resize, crop, preprocessing.interpolation, max_pixels, names[i])
+                image = fit(
+                    image,
+                    resize,
+                    crop,
+                    preprocessing.interpolation,
+                    max_pixels,
+                    names[i],
+                    preprocessing.crop_first and resize_to is None and crop_to is None,
+                )
             done[i] = image
         except ImageReadError as error:
             if single or len(items) == 1:

@@ -78,7 +78,12 @@ class EfficientNetLite(RelevanceModel):
     """EfficientNet-Lite0; see `efficientnet_lite0`."""
 
     photograph: ClassVar[Preprocessing] = Preprocessing(
-        resize=256, crop=224, interpolation="bicubic", mean=(127 / 255,) * 3, std=(128 / 255,) * 3
+        resize=256,
+        crop=224,
+        interpolation="bicubic",
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        crop_first=True,
     )
 
     def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:

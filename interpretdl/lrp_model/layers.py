@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -74,7 +75,7 @@ def _preprocessing(photograph: Preprocessing, channels: int) -> Preprocessing | 
     if channels not in (1, 4):
         return None
     half = (0.5,) * channels
-    return Preprocessing(photograph.resize, photograph.crop, photograph.interpolation, half, half)
+    return replace(photograph, mean=half, std=half)
 
 
 Pretrained = bool | str | Path

@@ -225,3 +225,14 @@ def test_arrays_that_do_not_fit(given: Any, message: str) -> None:
 def test_all_formats_on_the_list_are_known_to_pillow() -> None:
     Image.init()
     assert set(readers.ALLOWED_FORMATS) - {"AVIF"} <= set(Image.OPEN)
+
+
+def test_crop_first_cuts_the_centre_and_then_resizes() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 451, 3), np.uint8)
+    way = Preprocessing(resize=256, crop=224, interpolation="bicubic", crop_first=True)
+    side = 262  # int(300 * .875)
+    centre = Image.fromarray(pixels[19 : 19 + side, 94 : 94 + side])
+    expected = np.asarray(centre.resize((224, 224), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(read_images(pixels, way).images[0], expected)
+    with pytest.raises(InputError, match="crop_first"):
+        Preprocessing(resize=None, crop=224, crop_first=True)
