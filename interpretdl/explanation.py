@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -115,7 +116,7 @@ class Explanation:
         if isinstance(index, slice):
             rows = index
         else:
-            position = int(index.__index__())
+            position = operator.index(index)
             if not -n <= position < n:
                 raise IndexError(f"no image {position}; there are {n}")
             position %= n
@@ -144,7 +145,8 @@ class Explanation:
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.values.shape))
-        shown = ", ".join(map(repr, self.label_names[:3])) + (", …" if len(self) > 3 else "")
+        names = [name if len(name) <= 30 else name[:29] + "…" for name in self.label_names[:3]]
+        shown = ", ".join(map(repr, names)) + (", …" if len(self) > 3 else "")
         return f"<Explanation {self.method} {shape} of {shown}>"
 
     # -- what it says -----------------------------------------------------------------------------

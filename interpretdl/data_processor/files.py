@@ -200,8 +200,13 @@ def read_archive(
     except OSError as error:
         raise ResourceError(f"cannot read {path}: {error.strerror or error}") from error
     except (
-        zipfile.BadZipFile, zipfile.LargeZipFile, KeyError, ValueError, EOFError,
-        NotImplementedError, RuntimeError,  # compressions that Python lacks, encrypted members
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        KeyError,
+        ValueError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,  # compressions that Python lacks, encrypted members
         zlib.error,
     ) as error:
         raise InputError(

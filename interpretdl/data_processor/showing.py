@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["in_notebook", "show"]
+
+
+_log = logging.getLogger(__name__)
 
 
 def in_notebook() -> bool:
@@ -47,7 +51,11 @@ def show(figure: Figure) -> None:
 
         # FigureClass is how pyplot lets a caller make the figure: ours is ready
         make: Any = lambda *_args, **_kwargs: figure  # noqa: E731  # one line says it
-        plt.figure(FigureClass=make)
+        try:
+            plt.figure(FigureClass=make)
+        except ImportError as error:  # DISPLAY names a screen that is not there
+            _log.debug("no window: %s", error)
+            return
         if figure.canvas.required_interactive_framework is not None:
             plt.show()
         if not plt.isinteractive():

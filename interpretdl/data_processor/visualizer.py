@@ -1,10 +1,10 @@
 """Pictures of explanations, from arrays. Knows no model and never imports pyplot but to show.
 
-    heatmap_of      values to one map per image, at the image's size
-    plot, plot_grid figures
-    image_plot      SHAP's picture: one map per class on one scale
-    save_figure, show
-    and the helpers that InterpretDL has under this name
+heatmap_of      values to one map per image, at the image's size
+plot, plot_grid figures
+image_plot      SHAP's picture: one map per class on one scale
+save_figure, show
+and the helpers that InterpretDL has under this name
 """
 
 from __future__ import annotations
@@ -249,7 +249,10 @@ def _colour_bar(figure: Figure, colormap: str, limit: float, signed: bool, relat
 
     top = limit or 1.0
     mappable = ScalarMappable(Normalize(-top if signed else 0.0, top), colormap_of(colormap))
-    bar = figure.colorbar(mappable, ax=figure.axes, fraction=0.05, pad=0.02, aspect=25)
+    width, height = figure.get_size_inches()
+    bar = figure.colorbar(  # about 0.14 inches wide, whatever the figure's size
+        mappable, ax=figure.axes, fraction=0.14 / width, pad=0.2 / width, aspect=height / 0.11
+    )
     bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(labelsize=8, width=0.4)
     bar.ax.yaxis.get_offset_text().set_fontsize(8)
