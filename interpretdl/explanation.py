@@ -266,7 +266,8 @@ class Explanation:
         text = f"{self.method}({options})" + (f", and {more} more images" if more else "")
         heads = "".join(f"<th>{h}</th>" for h in ("image", "class", "probability", "score"))
         return (
-            f"<div>{picture}<table><tr>{heads}</tr>{rows}</table><p>{html.escape(text)}</p></div>"
+            f'<div class="tex2jax_ignore mathjax_ignore">'  # a $ in a name starts no formula
+            f"{picture}<table><tr>{heads}</tr>{rows}</table><p>{html.escape(text)}</p></div>"
         )
 
     # -- files ------------------------------------------------------------------------------------
