@@ -35,8 +35,12 @@ def toy_network(classes: int = 5, channels: int = 3, seed: int = 0) -> Any:
         nn.Linear(6, classes),
     )
     rng = np.random.default_rng(seed)
-    for parameter in model.parameters():
-        parameter.set_value(rng.normal(0, 0.5, parameter.shape).astype("float32"))
+    for name, parameter in model.named_parameters():
+        values = rng.normal(0, 0.5, parameter.shape)
+        # Paddle counts the running variance among the parameters
+        parameter.set_value(
+            (abs(values) + 0.5 if "_variance" in name else values).astype("float32")
+        )
     return model.eval()
 
 

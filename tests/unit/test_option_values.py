@@ -1,0 +1,104 @@
+"""Options as text: what a signature allows, and nothing else."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import pytest
+
+from interpretdl.errors import InputError
+from interpretdl.option_values import describe_option, parse_options
+
+Kind = Literal["mean", "sum"]
+
+
+def method(
+    *,
+    steps: int = 50,
+    rate: float = 0.1,
+    on: bool = False,
+    kind: Kind = "mean",
+    layer: str | Sequence[str] | None = None,
+    window: tuple[int, int, int] = (3, 5, 5),
+    sizes: Sequence[float] = (),
+    baseline: float | Literal["random"] | None = None,
+    seed: int | None = None,
+    free: Any = None,
+    bare=None,  # type: ignore[no-untyped-def]  # an option without a type is what is tested
+    unknown: Callable[[NotImported], None] | None = None,  # noqa: F821  # likewise a name at run time
+) -> None:
+    """Options of every type that a method has."""
+
+
+KNOWN = dict(inspect.signature(method).parameters)
+
+
+def parsed(text: str) -> Any:
+    (value,) = parse_options([text], KNOWN, method, "m").values()
+    return value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("steps=7", 7),
+        ("steps = 7 ", 7),
+        ("rate=.5", 0.5),
+        ("rate=1", 1.0),
+        ("on=yes", True),
+        ("on=False", False),
+        ("kind=sum", "sum"),
+        ("layer=layer4", "layer4"),
+        ("layer=layer3,layer4", ("layer3", "layer4")),
+        ("layer=none", None),
+        ("window=3,15,15", (3, 15, 15)),
+        ("window=(3, 15, 15)", (3, 15, 15)),
+        ("sizes=1,2.5", (1.0, 2.5)),
+        ("baseline=random", "random"),
+        ("baseline=0.5", 0.5),
+        ("baseline=None", None),
+        ("seed=3", 3),
+        ("free=[1, 2]", [1, 2]),
+        ("free=word", "word"),
+        ("bare=3", 3),
+        ("unknown=word", "word"),
+        ("layer=a=b", "a=b"),
+    ],
+)
+def test_values_are_typed_by_the_signature(text: str, value: Any) -> None:
+    got = parsed(text)
+    assert got == value
+    assert type(got) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("steps=7.5", "steps must be int; got '7.5'"),
+        ("steps=none", "steps must be int"),
+        ("on=perhaps", "on must be bool"),
+        ("kind=median", "kind must be 'mean' or 'sum'; got 'median'"),
+        ("window=3,5", "window must be list of int"),
+        ("window=a,b,c", "window must be list of int"),
+        ("sizes=1,x", "sizes must be list of float"),
+        ("baseline=mean", "baseline must be float, 'random' or none"),
+        ("step=5", "did you mean 'steps'"),
+        ("steps", "name=value"),
+    ],
+)
+def test_what_does_not_fit_is_refused(text: str, says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parsed(text)
+    assert says in str(caught.value)
+
+
+def test_a_method_without_options_says_so() -> None:
+    with pytest.raises(InputError, match="it has none"):
+        parse_options(["x=1"], {}, method, "m")
+
+
+def test_descriptions() -> None:
+    assert describe_option(KNOWN["steps"], method) == "steps=50  (int)"
+    assert describe_option(KNOWN["layer"], method) == "layer=None  (str, list of str or none)"
