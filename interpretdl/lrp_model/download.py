@@ -99,6 +99,9 @@ def download(url: str, md5: str, path: Path, *, timeout: float = 30.0) -> Path:
                 part.unlink(missing_ok=True)
     except WeightsError as error:
         raise WeightsError(_advice(url, str(error))) from error
+    except urllib.error.HTTPError as error:
+        error.close()  # it is also the answer, with its connection
+        raise WeightsError(_advice(url, str(error))) from error
     except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
         raise WeightsError(_advice(url, str(error) or type(error).__name__)) from error
     return path

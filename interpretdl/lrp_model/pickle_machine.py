@@ -19,7 +19,11 @@ from ..errors import WeightsError
 
 __all__ = ["Array", "Global", "Storage", "Tensor", "malformed", "read_pickle"]
 
-_MALFORMED = (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError)
+# DeprecationWarning: of a name with a bad escape, where warnings are errors
+_MALFORMED = (
+    *(ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError),
+    DeprecationWarning,
+)
 
 
 class Readable(Protocol):
@@ -138,6 +142,12 @@ def _encode(args: tuple[Any, ...]) -> bytes:
     return _raw(args[0])
 
 
+def _no_bytes(args: tuple[Any, ...]) -> bytes:
+    if args:
+        _refused("a call of bytes")
+    return b""  # as protocol 2 writes it
+
+
 def _raw(data: Any) -> bytes:
     # Python 2's strings, and bytes in protocol 2, are text in which a character is a byte.
     return data.encode("latin-1") if isinstance(data, str) else bytes(memoryview(data))
@@ -156,6 +166,8 @@ _REDUCE: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "numpy._core.multiarray scalar": _scalar,
     "numpy dtype": _dtype,
     "_codecs encode": _encode,
+    "__builtin__ bytes": _no_bytes,
+    "builtins bytes": _no_bytes,
 }
 STORAGES = {
     "torch DoubleStorage": "f8",

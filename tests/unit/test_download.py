@@ -1,0 +1,221 @@
+"""Downloads from a server on 127.0.0.1 that answers well, badly, late, and not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interpretdl.errors import WeightsError
+from interpretdl.lrp_model import download, models
+from interpretdl.lrp_model.download import cache_directory, weights_table
+
+CONTENT = bytes(range(256)) * 5000
+MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Answers by the path: /good, /corrupt, /truncated, /stalled, /huge, /unsized, /missing."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.asked: Counter[str] = Counter()
+        self.content = CONTENT
+        self.stop = threading.Event()
+        self.pause = 0.0
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/{path}"
+
+
+class Answer(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing on standard error."""
+
+    def do_GET(self) -> None:
+        path = self.path.strip("/")
+        self.server.asked[path] += 1
+        content = self.server.content
+        if path == "missing":
+            self.send_error(404)
+            return
+        if path == "moved":
+            self.send_response(302)
+            self.send_header("Location", "/good")
+            self.end_headers()
+            return
+        self.send_response(200)
+        if path != "unsized":
+            self.send_header("Content-Length", str(1 << 40 if path == "huge" else len(content)))
+        self.end_headers()
+        if path == "corrupt":
+            content = content[:-1] + b"?"
+        if path in ("truncated", "stalled", "huge"):
+            content = content[: len(content) // 2]
+        time.sleep(self.server.pause)
+        self.wfile.write(content)
+        if path == "stalled":
+            self.server.stop.wait(20)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.stop.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("path", ["good", "unsized", "moved"])
+def test_good_answer_is_kept_and_not_asked_for_again(server, tmp_path, capfd, path):
+    wanted = tmp_path / "new folder" / "w.pdparams"
+    for _ in range(2):
+        assert download.download(server.url(path), MD5, wanted) == wanted
+        assert wanted.read_bytes() == CONTENT
+    assert server.asked[path] == 1
+    assert not list(tmp_path.rglob("*.part"))
+    assert capfd.readouterr().err == ""  # no progress bar where nobody watches
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("corrupt", "md5 checksum"),
+        ("truncated", "ended after 640000 of 1280000 bytes"),
+        ("stalled", "timed out"),
+        ("huge", "announces 1099511627776 bytes"),
+        ("missing", "404"),
+    ],
+)
+def test_bad_answers_leave_nothing_and_say_what_to_do(server, tmp_path, path, reason):
+    wanted = tmp_path / "w.pdparams"
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match=reason) as caught:
+        download.download(server.url(path), MD5, wanted, timeout=0.3)
+    assert time.monotonic() - start < 10
+    assert "by hand" in str(caught.value)
+    assert server.url(path) in str(caught.value)
+    assert not wanted.exists()
+    assert not list(tmp_path.glob("*.part"))
+    assert download.download(server.url("good"), MD5, wanted) == wanted  # and the next try works
+
+
+def test_offline(tmp_path):
+    with socket.socket() as closed:  # a port on which nobody listens
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/w"
+        with pytest.raises(WeightsError, match="Check the connection"):
+            download.download(url, MD5, tmp_path / "w", timeout=1)
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/w", "w.pdparams"])
+def test_only_http(tmp_path, url):
+    with pytest.raises(WeightsError, match="http or https only"):
+        download.download(url, MD5, tmp_path / "w")
+
+
+def test_damaged_file_in_the_cache_is_replaced(server, tmp_path, caplog):
+    wanted = tmp_path / "w"
+    wanted.write_bytes(b"half a file")
+    download.download(server.url("good"), MD5, wanted)
+    assert wanted.read_bytes() == CONTENT
+    assert "downloading it again" in caplog.text
+
+
+def test_left_over_part_of_a_killed_process_does_no_harm(server, tmp_path):
+    (tmp_path / "w.part").write_bytes(b"x" * 2_000_000)
+    download.download(server.url("good"), MD5, tmp_path / "w")
+    assert (tmp_path / "w").read_bytes() == CONTENT
+
+
+def test_folder_that_cannot_be_made(server, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WeightsError, match="cannot download"):
+        download.download(server.url("good"), MD5, tmp_path / "file" / "w")
+
+
+def test_two_processes_ask_once(server, tmp_path):
+    server.pause = 0.5  # long enough for both to be there
+    program = (
+        "import sys, pathlib\n"
+        "from interpretdl.lrp_model.download import download\n"
+        "url, md5, path, meet = sys.argv[1:]\n"
+        "pathlib.Path(meet, str(__import__('os').getpid())).touch()\n"
+        "while len(list(pathlib.Path(meet).iterdir())) < 2: __import__('time').sleep(.01)\n"
+        "print(download(url, md5, pathlib.Path(path)).stat().st_size)\n"
+    )
+    meet = tmp_path / "meet"
+    meet.mkdir()
+    command = [sys.executable, "-c", program]
+    command += [server.url("good"), MD5, str(tmp_path / "w"), str(meet)]
+    root = str(Path(__file__).resolve().parents[2])
+    both = [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([root, *sys.path])},
+        )
+        for _ in range(2)
+    ]
+    try:
+        answers = [process.communicate(timeout=120)[0] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert answers == [f"{len(CONTENT)}\n"] * 2
+    assert server.asked["good"] == 1
+
+
+def test_cache_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv("INTERPRETDL_HOME", str(tmp_path))
+    assert cache_directory() == tmp_path
+    monkeypatch.delenv("INTERPRETDL_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_directory() == tmp_path / ".cache" / "interpretdl"
+
+
+def test_table_is_paddles():
+    table = weights_table()
+    for name in models():
+        if name != "efficientnet_lite0":
+            url, md5 = table[name]
+            assert url.startswith("https://")
+            assert url.endswith(f"/{name}.pdparams")
+            assert len(md5) == 32
+
+
+def test_pretrained_network_from_the_server(server, tmp_path, monkeypatch):
+    source = models()["resnet18"]()
+    state = {name: tensor.numpy() for name, tensor in source.state_dict().items()}
+    server.content = pickle.dumps(state, 4)
+    md5 = hashlib.md5(server.content, usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(download, "weights_table", lambda: {"resnet18": (server.url("good"), md5)})
+    monkeypatch.setenv("INTERPRETDL_HOME", str(tmp_path))
+    for _ in range(2):
+        model = models()["resnet18"](pretrained=True)
+        np.testing.assert_array_equal(model.state_dict()["fc.weight"].numpy(), state["fc.weight"])
+    assert server.asked["good"] == 1
+    assert model.class_names[281] == "tabby, tabby cat"
+    with pytest.raises(WeightsError, match="mis-shaped"):
+        models()["resnet18"](pretrained=True, num_classes=10)
