@@ -262,12 +262,6 @@ def test_models_lists_the_zoo_and_paddles(capsys: pytest.CaptureFixture[str]) ->
     assert len(names) == len(set(names))
 
 
-def test_the_readme_lists_the_methods(root: Path) -> None:
-    text = (root / "README.md").read_text(encoding="utf-8")
-    table = text.split("<!-- methods -->\n")[1].split("<!-- /methods -->")[0]
-    assert table.splitlines() == cli.markdown_table()
-
-
 def test_no_method_is_typed_in_the_command_line(root: Path) -> None:
     source = (root / "interpretdl" / "cli.py").read_text(encoding="utf-8")
     for name, info in registry.methods().items():

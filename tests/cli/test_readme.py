@@ -1,0 +1,68 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from interpretdl import Interpreter, cli, registry
+
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/compatibility.md")
+
+
+def python_blocks(path: Path) -> list[str]:
+    return re.findall(r"^ *```python\n(.*?)^ *```", path.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def test_the_table_of_methods_is_the_registry(root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    table = text.split("<!-- methods -->\n")[1].split("<!-- /methods -->")[0]
+    assert table.splitlines() == cli.markdown_table(), "make it: interpretdl methods --markdown"
+
+
+def test_the_five_lines_run(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "assets").symlink_to(root / "assets")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(python_blocks(root / "README.md")[0], names)  # noqa: S102 - the README's own lines
+    assert names["explanation"].label_names == ("tiger cat",)
+    assert (tmp_path / "cat.png").stat().st_size > 0
+
+
+def test_the_lines_for_a_model_of_ones_own_run(root: Path, toy: Callable[..., Any]) -> None:
+    names = {"model": toy(classes=2)}
+    exec(python_blocks(root / "README.md")[1], names)  # noqa: S102 - the README's own lines
+    assert names["interpreter"].class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str, root: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", (root / page).read_text(encoding="utf-8"))
+    local = [target for target in targets if "://" not in target]
+    gone = [target for target in local if not ((root / page).parent / target).exists()]
+    assert not gone
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_that_are_shown_exist(page: str, root: Path) -> None:
+    text = (root / page).read_text(encoding="utf-8")
+    targets = set(re.findall(r"^[a-z]+(?=:)", (root / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"\bmake ([a-z]+)\b(?=[ `]*(?:#|`|$))", text, re.M)) <= targets
+
+
+def test_the_method_that_contributing_adds_works(
+    root: Path, toy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_METHODS", dict(registry.methods()))
+    names: dict[str, Any] = {"register": registry.register, "Interpreter": Interpreter}
+    (code,) = python_blocks(root / "CONTRIBUTING.md")
+    exec(textwrap.dedent(code), names)  # noqa: S102 - the page's own lines
+    x = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    explanation = registry.find("input_times_two").cls(toy()).explain(x, factor=3.0)
+    np.testing.assert_array_equal(explanation.values, 3 * x)
