@@ -1,7 +1,8 @@
 """What is being explained: one number per image, computed from the model's output.
 
 A target is any callable `output -> scores`, from the model's output (a paddle Tensor, logits
-[n, K] for a classifier) to a Tensor [n]. `ClassScore` is the usual one.
+[n, K] for a classifier) to a Tensor [n]. `ClassScore` is the usual one, `SegmentationScore` is for
+networks that classify every pixel, `DetectionScore` for those that find boxes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from numpy.typing import NDArray
 
 from .errors import InputError, TargetError
 
-__all__ = ["ClassScore", "ScoreKind", "Target", "TargetLike", "check_labels", "take"]
+__all__ = [
+    "ClassScore",
+    "DetectionScore",
+    "ScoreKind",
+    "SegmentationScore",
+    "Target",
+    "TargetLike",
+    "check_labels",
+    "take",
+]
 
 Tensor: TypeAlias = "paddle.Tensor"
 ScoreKind = Literal["logit", "probability", "loss", "contrast"]
@@ -49,6 +59,14 @@ def check_labels(labels: NDArray[Any], classes: int) -> None:
             raise TargetError(f"label {label} is not in [0, {classes}), the classes of this model")
 
 
+def _labels_of(labels: NDArray[np.int64], n: int, classes: int) -> NDArray[np.int64]:
+    """A label for each of n images, [n], from one or from n, each in [0, classes)."""
+    check_labels(labels, classes)
+    if labels.ndim and len(labels) != n:
+        raise TargetError(f"{len(labels)} labels were given for {n} images")
+    return np.array(np.broadcast_to(labels, (n,)))
+
+
 class ClassScore(Target):
     """Score of a class, of the same one for all images or of one for each.
 
@@ -78,11 +96,7 @@ class ClassScore(Target):
                 "a part of it with output=, or give a target for such outputs"
             )
         n, classes = output.shape
-        check_labels(self.labels, classes)
-        if self.labels.ndim and len(self.labels) != n:
-            raise TargetError(f"{len(self.labels)} labels were given for {n} images")
-        rows = np.array(np.broadcast_to(self.labels, (n,)))[:, None]
-        rows = paddle.to_tensor(rows, place=output.place)
+        rows = paddle.to_tensor(_labels_of(self.labels, n, classes)[:, None], place=output.place)
         if self.of == "probability":
             output = F.softmax(output, axis=-1)
         elif self.of == "loss":
@@ -94,3 +108,168 @@ class ClassScore(Target):
 
     def __repr__(self) -> str:
         return f"ClassScore({self.labels.tolist()}, of={self.of!r})"
+
+
+class SegmentationScore(Target):
+    """Score of a class in a region of a segmentation: the sum of its logits over the region.
+
+    As in Vinogradova, Dibrov, Myers: Towards Interpretable Semantic Segmentation via
+    Gradient-weighted Class Activation Mapping, 2020 (https://arxiv.org/abs/2002.11434).
+
+    Args:
+        labels: int, or ints [N], each in [0, K).
+        region: bool [H, W], or [N, H, W] for a region of each image, at the size of the model's
+            output. None: the pixels for which the class has the largest logit (with K = 1: a
+            logit of 0 or more), found anew in each output. A class that is predicted nowhere then
+            scores 0, and its gradient is 0. To hold on to what is predicted for the image itself,
+            also where a method changes the image, give `logits.argmax(1) == label`.
+
+    Raises:
+        InputError: region is not bool, has another number of axes, or is empty in an image.
+        TargetError: on the call, when the output is not [n, K, H, W], a label is not in [0, K), or
+            the region has another size.
+    """
+
+    def __init__(
+        self, labels: int | Sequence[int] | NDArray[Any], region: NDArray[Any] | None = None
+    ) -> None:
+        self.labels: NDArray[np.int64] = np.asarray(labels, np.int64)
+        self.region = None if region is None else np.asarray(region)
+        if self.region is None:
+            return
+        if self.region.dtype != np.bool_ or self.region.ndim not in (2, 3):
+            raise InputError(
+                "region must be a bool array [H, W] or [N, H, W]; got "
+                f"{self.region.dtype} {list(self.region.shape)}"
+            )
+        if not self.region.any(axis=(-2, -1)).all():
+            raise InputError("region has no pixel in it, in an image at least")
+
+    def take(self, indices: NDArray[np.int64]) -> SegmentationScore:
+        labels = self.labels[indices] if self.labels.ndim else self.labels
+        region = self.region
+        if region is not None and region.ndim == 3:
+            region = region[indices]
+        return SegmentationScore(labels, region)
+
+    def __call__(self, output: Tensor) -> Tensor:
+        if output.ndim != 4:
+            raise TargetError(
+                "a segmentation score needs an output [N, K, H, W]; this model's is "
+                f"{list(output.shape)}. Pick a part of it with output="
+            )
+        n, classes, *size = output.shape
+        labels = paddle.to_tensor(_labels_of(self.labels, n, classes), place=output.place)
+        logits = paddle.take_along_axis(output, labels.reshape([n, 1, 1, 1]), axis=1)[:, 0]
+        if self.region is None:
+            best = output.detach().max(axis=1) if classes > 1 else 0
+            inside = logits.detach() >= best
+        else:
+            if list(self.region.shape) not in (size, [n, *size]):
+                raise TargetError(
+                    f"region is {list(self.region.shape)}, but the output {list(output.shape)} "
+                    f"needs {size} or {[n, *size]}"
+                )
+            inside = paddle.to_tensor(self.region, place=output.place)
+        return (logits * inside.astype(logits.dtype)).sum(axis=[1, 2])
+
+    def __repr__(self) -> str:
+        region = None if self.region is None else f"bool {list(self.region.shape)}"
+        return f"SegmentationScore({self.labels.tolist()}, region={region})"
+
+
+Choose: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]]
+
+
+class DetectionScore(Target):
+    """Score of a class in one of the boxes that a detector proposes.
+
+    Of a model whose output is [N, M, 4 + K]: M boxes x0, y0, x1, y1 and a score for each of K
+    classes, before the boxes are sorted out (what non-maximum suppression leaves has no gradient).
+    A detector with several outputs is brought to this form by the interpreter's `output=`, as in
+    `output=lambda out: paddle.concat([out["boxes"], out["scores"]], axis=-1)`.
+
+    The box is chosen anew in each output, so that also in a changed image the object's best box
+    counts. The choice has no gradient.
+
+    Args:
+        labels: int, or ints [N], each in [0, K).
+        box: x0, y0, x1, y1, [4] or [N, 4] in the output's units: the model's box that overlaps it
+            most (intersection over union) is taken. None: the one with the class's largest score.
+        choose: in place of both, a function from boxes [n, M, 4] and scores [n, M, K], NumPy
+            arrays, to the box's index and the class, each an int or ints [n].
+
+    Raises:
+        InputError: neither labels nor choose, choose beside others, or box not [4] or [N, 4].
+        TargetError: on the call, when the output is not [n, M, 4 + K], a label is not in [0, K),
+            or what choose gives is not in range.
+    """
+
+    def __init__(
+        self,
+        labels: int | Sequence[int] | NDArray[Any] | None = None,
+        box: Sequence[float] | NDArray[Any] | None = None,
+        *,
+        choose: Choose | None = None,
+    ) -> None:
+        if (labels is None) == (choose is None) or (choose is not None and box is not None):
+            raise InputError("give either labels, with or without box, or choose")
+        self.labels: NDArray[np.int64] = np.asarray(0 if labels is None else labels, np.int64)
+        self.box = None if box is None else np.asarray(box, np.float64)
+        self.choose = choose
+        if self.box is not None and (self.box.ndim not in (1, 2) or self.box.shape[-1] != 4):
+            raise InputError(
+                f"box must be x0, y0, x1, y1, [4] or [N, 4]; got shape {list(self.box.shape)}"
+            )
+
+    def take(self, indices: NDArray[np.int64]) -> DetectionScore:
+        if self.choose is not None:
+            return self
+        labels = self.labels[indices] if self.labels.ndim else self.labels
+        box = self.box[indices] if self.box is not None and self.box.ndim == 2 else self.box
+        return DetectionScore(labels, box)
+
+    def __call__(self, output: Tensor) -> Tensor:
+        if output.ndim != 3 or output.shape[2] < 5:
+            raise TargetError(
+                "a detection score needs an output [N, M, 4 + K], boxes and class scores; this "
+                f"model's is {list(output.shape)}. Bring it to that form with output="
+            )
+        n, m, width = output.shape
+        classes = width - 4
+        values = output.detach().astype("float32").numpy()
+        found, labels = self._chosen(values[..., :4], values[..., 4:])
+        labels = _labels_of(np.asarray(labels, np.int64), n, classes)
+        found = np.broadcast_to(np.asarray(found, np.int64), (n,))
+        if found.min() < 0 or found.max() >= m:
+            raise TargetError(f"box {found.tolist()} is not in [0, {m}), the boxes of this output")
+        places = paddle.to_tensor((found * width + 4 + labels)[:, None], place=output.place)
+        return paddle.take_along_axis(output.reshape([n, m * width]), places, axis=1)[:, 0]
+
+    def _chosen(self, boxes: NDArray[Any], scores: NDArray[Any]) -> tuple[Any, Any]:
+        """Index and class of a box for each image, from boxes [n, M, 4] and scores [n, M, K]."""
+        if self.choose is not None:
+            return self.choose(boxes, scores)
+        n, _, classes = scores.shape
+        labels = _labels_of(self.labels, n, classes)
+        if self.box is None:
+            return scores[np.arange(n), :, labels].argmax(axis=1), labels
+        if self.box.ndim == 2 and len(self.box) != n:
+            raise TargetError(f"{len(self.box)} boxes were given for {n} images")
+        wanted = np.broadcast_to(self.box, (n, 4))[:, None]
+        return _overlap(boxes, wanted).argmax(axis=1), labels
+
+    def __repr__(self) -> str:
+        if self.choose is not None:
+            return f"DetectionScore(choose={getattr(self.choose, '__name__', self.choose)!r})"
+        box = None if self.box is None else self.box.tolist()
+        return f"DetectionScore({self.labels.tolist()}, box={box})"
+
+
+def _overlap(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Intersection over union of boxes x0, y0, x1, y1 on the last axis; 0 where both are empty."""
+    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
+    common = np.clip(high - low, 0, None).prod(axis=-1)
+    areas = [np.clip(c[..., 2:] - c[..., :2], 0, None).prod(axis=-1) for c in (a, b)]
+    union = areas[0] + areas[1] - common
+    return np.asarray(common / np.where(union > 0, union, 1), np.float64)

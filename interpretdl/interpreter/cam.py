@@ -2,58 +2,103 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..errors import UnsupportedModelError
+from ..errors import InputError, UnsupportedModelError
 from ..targets import ScoreKind
 from .base import Array, Interpreter
 from .labels import Labels
 
-__all__ = ["CAMBase"]
+__all__ = ["CAMBase", "GradientCAM", "mean_of_maps", "ratio", "spatial"]
 
 
 class CAMBase(Interpreter):
-    """Base of class activation maps that need a layer's activation and gradient, and no more."""
+    """Base of class activation maps."""
 
     positional = ("target_layer_name", "label")
 
-    def layer_maps(
+    def layer_names(self, x: Array, given: str | Sequence[str] | None) -> list[str]:
+        """The layers to explain through: those given, or the last one with a spatial output."""
+        if given is None:
+            return [self.probe.last_spatial_layer(x)]
+        names = [given] if isinstance(given, str) else list(given)
+        if not names:
+            raise InputError("target_layer_name is an empty list; name a layer, or give None")
+        return names
+
+
+class GradientCAM(CAMBase):
+    """Base of maps computed from a layer's activation and gradient. Subclass and write `combine`.
+
+    Only what follows the layers is run backward.
+    """
+
+    @staticmethod
+    @abstractmethod
+    def combine(activation: Array, gradient: Array) -> Array:
+        """The map [N, h, w] of an activation and the score's gradient, both [N, C, h, w]."""
+
+    def attribute(
         self,
         x: Array,
         labels: Labels,
-        layers: str | Sequence[str] | None,
-        gradient_of: ScoreKind,
-        combine: Callable[[Array, Array], Array],
+        *,
+        target_layer_name: str | Sequence[str] | None = None,
+        gradient_of: ScoreKind = "logit",
+        reshape_transform: Callable[[Array], Array] | None = None,
     ) -> Array:
-        """The mean over layers of `combine(activation, gradient)`, both float [N, C, h, w].
+        """The map of one layer, or the mean of several layers' maps.
 
         Args:
-            layers: one name or several; None takes the last layer with a spatial output.
-            combine: gives [N, h, w].
+            x: float [N, C, H, W].
+            labels: int [N], or a target.
+            target_layer_name: a layer with output [N, C, h, w], or several; None takes the last one
+                whose output has a height and a width. Maps of several are brought to the largest.
+            gradient_of: "logit" (default), "probability", "loss" or "contrast".
+            reshape_transform: for layers whose output is not [N, C, h, w], such as tokens: a
+                function that makes it so. It is given the activation and the gradient.
 
         Returns:
-            float [N, h, w]; with several layers at the largest one's size.
+            float [N, h, w] at the layer's size.
+
+        Raises:
+            LayerNotFoundError: no layer of that name, or it did not run.
+            UnsupportedModelError: the layer's output is not [N, C, h, w].
+            InputError: unknown gradient_of, or no layer in the list.
         """
-        if layers is None:
-            layers = self.probe.last_spatial_layer(x)
-        names = [layers] if isinstance(layers, str) else list(layers)
+        names = self.layer_names(x, target_layer_name)
         found = self.probe.gradients(x, self.target(labels, gradient_of), at=names)
         maps = [
-            combine(_spatial(found.activations[name], name), found.gradients[name])
+            self.combine(
+                spatial(found.activations[name], name, reshape_transform),
+                spatial(found.gradients[name], name, reshape_transform),
+            )
             for name in names
         ]
         return mean_of_maps(maps)
 
 
-def _spatial(activation: Array, name: str) -> Array:
-    if activation.ndim != 4:
+def spatial(
+    values: Array, name: str, reshape_transform: Callable[[Array], Array] | None = None
+) -> Array:
+    """A layer's values as [N, C, h, w].
+
+    Raises:
+        UnsupportedModelError: they are not.
+    """
+    result = values if reshape_transform is None else np.asarray(reshape_transform(values))
+    if result.ndim != 4 or len(result) != len(values):
+        gives = f"layer {name!r} gives {list(values.shape)}"
+        if reshape_transform is not None:
+            gives += f", of which reshape_transform makes {list(result.shape)}"
         raise UnsupportedModelError(
-            f"layer {name!r} gives {list(activation.shape)}; a class activation map needs "
-            "[N, C, h, w]"
+            f"{gives}; a class activation map needs [{len(values)}, C, h, w]: name another layer, "
+            "or give reshape_transform="
         )
-    return activation
+    return result
 
 
 def mean_of_maps(maps: Sequence[Array]) -> Array:
@@ -64,3 +109,8 @@ def mean_of_maps(maps: Sequence[Array]) -> Array:
     same = [m if m.shape[1:] == size else heatmap_of(m, size, signed=True) for m in maps]
     mean: Array = np.mean(same, axis=0)
     return mean
+
+
+def ratio(a: Array, b: Array) -> Array:
+    """a / b, and 0 where b is 0."""
+    return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape, a.dtype), where=b != 0)

@@ -1,0 +1,173 @@
+"""Class activation maps without a backward pass: CAM and Eigen-CAM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import paddle
+
+from ..errors import TargetError, UnsupportedModelError
+from ..registry import register
+from ..targets import ClassScore
+from .base import Array
+from .cam import CAMBase, mean_of_maps, spatial
+from .labels import Labels
+
+__all__ = ["CAMInterpreter", "EigenCAMInterpreter"]
+
+
+@register(
+    "cam",
+    layout="nhw",
+    signed=True,
+    needs_layer=True,
+    paper="Zhou et al.: Learning Deep Features for Discriminative Localization, 2016",
+    url="https://arxiv.org/abs/1512.04150",
+)
+class CAMInterpreter(CAMBase):
+    """CAM: the last layer's channels, weighted as the dense layer weights them for the class.
+
+        R = Σ_c W_c A_c
+
+    For networks that end in global average pooling and one dense layer, and only these: there the
+    mean of R over the positions is the class's logit without its bias. Signed.
+    """
+
+    def attribute(
+        self,
+        x: Array,
+        labels: Labels,
+        *,
+        target_layer_name: str | Sequence[str] | None = None,
+    ) -> Array:
+        """The class activation map.
+
+        Args:
+            x: float [N, C, H, W].
+            labels: int [N], or a ClassScore of logits.
+            target_layer_name: the layer that is pooled; None takes the last one whose output has a
+                height and a width.
+
+        Returns:
+            float [N, h, w], signed, at the layer's size.
+
+        Raises:
+            UnsupportedModelError: the network does not end in average pooling of the layer and one
+                dense layer, found by running it.
+            TargetError: the target is not a class's logit.
+            LayerNotFoundError: no layer of that name, or it did not run.
+        """
+        classes = _classes(labels, len(x))
+        names = self.layer_names(x, target_layer_name)
+        dense = self._dense_layer(x)
+        found = self.probe.activations(x, [*names, f"{dense}:input", dense])
+        # Up to a constant for each image: the logits may be a softmax's logarithm.
+        logits = self.probe.logits(x)
+        if not _same(_centred(found[dense]), _centred(logits)):
+            raise _unsupported(f"what follows its last dense layer {dense!r} changes the logits")
+        weights = self.probe.layer(dense).weight.numpy().T[classes]
+        maps = []
+        for name in names:
+            activation = spatial(found[name], name)
+            if not _same(activation.mean(axis=(2, 3)), found[f"{dense}:input"]):
+                raise _unsupported(
+                    f"its last dense layer {dense!r} is not fed the mean of layer {name!r} over "
+                    "the positions"
+                )
+            maps.append(np.einsum("nc,nchw->nhw", weights, activation))
+        return mean_of_maps(maps)
+
+    def _dense_layer(self, x: Array) -> str:
+        """Name of the last dense layer in a run."""
+        for name in reversed(self.probe.layer_shapes(x)):
+            if isinstance(self.probe.layer(name), paddle.nn.Linear):
+                return name
+        raise _unsupported("it has no dense layer (paddle.nn.Linear)")
+
+
+def _classes(labels: Labels, n: int) -> Array:
+    if isinstance(labels, ClassScore) and labels.of == "logit":
+        labels = np.broadcast_to(labels.labels, n)
+    if callable(labels):
+        raise TargetError(
+            f"CAM explains a class's logit; got the target {labels!r}. Use grad_cam for it"
+        )
+    return labels
+
+
+def _unsupported(reason: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        "CAM needs a network that ends in global average pooling and one dense layer, but "
+        f"{reason}; use grad_cam, which needs neither"
+    )
+
+
+def _centred(logits: Array) -> Array:
+    return np.asarray(logits - logits.mean(axis=-1, keepdims=True))
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and bool(
+        np.allclose(a, b, rtol=1e-3, atol=1e-4 * float(np.abs(b).max()))
+    )
+
+
+@register(
+    "eigen_cam",
+    layout="nhw",
+    signed=False,
+    needs_layer=True,
+    paper="Muhammad, Yeasin: Eigen-CAM, Class Activation Map using Principal Components, 2020",
+    url="https://arxiv.org/abs/2008.00299",
+)
+class EigenCAMInterpreter(CAMBase):
+    """Eigen-CAM: a layer's strongest pattern, whatever the class.
+
+        A = U S Vᵀ  for A as [h·w, C] of one image,    R = ReLU(± A v₁)
+
+    v₁ is the first right singular vector; A is not centred. It does not look at the class: the map
+    is the same for every label. A singular vector's sign is arbitrary; here it is the one with
+    Σ A v₁ · Σ_c A_c² > 0, the map and the activation's energy together, so that a layer behind a
+    ReLU always gives a map without negative values. The map is not negative.
+    """
+
+    def attribute(
+        self,
+        x: Array,
+        labels: Labels,
+        *,
+        target_layer_name: str | Sequence[str] | None = None,
+        reshape_transform: Callable[[Array], Array] | None = None,
+    ) -> Array:
+        """Eigen-CAM of one layer, or the mean of several layers' maps.
+
+        Args:
+            x: float [N, C, H, W].
+            labels: not used.
+            target_layer_name: a layer with output [N, C, h, w], or several; None takes the last one
+                whose output has a height and a width. Maps of several are brought to the largest.
+            reshape_transform: for layers whose output is not [N, C, h, w], such as tokens: a
+                function that makes it so of the activation.
+
+        Returns:
+            float [N, h, w], not negative, at the layer's size.
+
+        Raises:
+            LayerNotFoundError: no layer of that name, or it did not run.
+            UnsupportedModelError: the layer's output is not [N, C, h, w].
+        """
+        names = self.layer_names(x, target_layer_name)
+        found = self.probe.activations(x, names)
+        return mean_of_maps(
+            [_first_component(spatial(found[name], name, reshape_transform)) for name in names]
+        )
+
+
+def _first_component(activation: Array) -> Array:
+    n, channels, h, w = activation.shape
+    rows = activation.reshape(n, channels, h * w).transpose(0, 2, 1)
+    u, s, _ = np.linalg.svd(rows, full_matrices=False)
+    first = u[:, :, 0] * s[:, :1]
+    sign = np.where((first * (rows**2).sum(axis=2)).sum(axis=1, keepdims=True) < 0, -1, 1)
+    return np.asarray(np.maximum(sign * first, 0).reshape(n, h, w))

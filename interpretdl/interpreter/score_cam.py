@@ -1,0 +1,120 @@
+"""Score-CAM: class activation maps from what the network says to masked images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..progress import progress_bar
+from ..registry import register
+from ..targets import ScoreKind, TargetLike, take
+from .base import Array, Attribution
+from .cam import CAMBase, mean_of_maps, spatial
+from .labels import Labels
+
+__all__ = ["ScoreCAMInterpreter"]
+
+
+@register(
+    "score_cam",
+    layout="nhw",
+    signed=False,
+    needs_layer=True,
+    paper="Wang et al.: Score-CAM, Score-Weighted Visual Explanations for Convolutional Neural "
+    "Networks, 2020",
+    url="https://arxiv.org/abs/1910.01279",
+)
+class ScoreCAMInterpreter(CAMBase):
+    """Score-CAM: each channel weighted by the score of the image seen through it, no gradient.
+
+        R = ReLU(Σ_c w_c A_c),    w = softmax over c of f(x · M_c) − f(0)
+
+    A_c is enlarged bilinearly to the image, M_c is A_c scaled to [0, 1]. A channel that is the same
+    everywhere hides all of the image: its M is 0. f(0), the score of a blank input, is the same
+    for all channels, so the softmax does not change with it; it is computed once, and only where
+    there are such channels. Costs a forward pass for every other channel. The map is not negative.
+    """
+
+    positional = ("target_layer_name", "label")
+
+    def attribute(
+        self,
+        x: Array,
+        labels: Labels,
+        *,
+        target_layer_name: str | Sequence[str] | None = None,
+        gradient_of: ScoreKind = "logit",
+        reshape_transform: Callable[[Array], Array] | None = None,
+    ) -> Attribution:
+        """Score-CAM of one layer, or the mean of several layers' maps.
+
+        Args:
+            x: float [N, C, H, W].
+            labels: int [N], or a target.
+            target_layer_name: a layer with output [N, C, h, w], or several; None takes the last one
+                whose output has a height and a width.
+            gradient_of: the score f, named as in the other methods: "logit" (default),
+                "probability" (weights then differ little), "loss" or "contrast".
+            reshape_transform: for layers whose output is not [N, C, h, w], such as tokens: a
+                function that makes it so of the activation.
+
+        Returns:
+            float [N, H, W], not negative, at the input's size; diagnostics "forwards" [N], the
+            masked images run.
+
+        Raises:
+            LayerNotFoundError: no layer of that name, or it did not run.
+            UnsupportedModelError: the layer's output is not [N, C, h, w].
+            InputError: unknown gradient_of, or no layer in the list.
+        """
+        names = self.layer_names(x, target_layer_name)
+        found = self.probe.activations(x, names)
+        target = self.target(labels, gradient_of)
+        channels = [spatial(found[name], name, reshape_transform) for name in names]
+        total = len(x) * sum(a.shape[1] for a in channels)
+        forwards = np.zeros(len(x), np.int64)
+        maps = np.zeros((len(names), len(x), *x.shape[2:]), np.float32)
+        with progress_bar(total, "Score-CAM", unit="mask") as bar:
+            for k, activation in enumerate(channels):
+                for i, one in enumerate(activation):
+                    maps[k, i], runs = self._map(x[i], one, i, target, bar)
+                    forwards[i] += runs
+        return Attribution(mean_of_maps(list(maps)), {"forwards": forwards})
+
+    def _map(
+        self, x: Array, activation: Array, i: int, target: TargetLike, bar: Any
+    ) -> tuple[Array, int]:
+        """The map [H, W] of image i, x [C, H, W], by channels [c, h, w]; how many forwards."""
+        from ..data_processor.heatmaps import heatmap_of
+
+        low, high = activation.min(axis=(1, 2)), activation.max(axis=(1, 2))
+        varied = np.flatnonzero(high > low)
+        bar.update(len(activation) - len(varied))
+        size = (x.shape[1], x.shape[2])
+
+        def score(masks: Array) -> Array:
+            rows = np.full(len(masks), i)
+            return self.probe.scores((x * masks[:, None]).astype(x.dtype), take(target, rows))
+
+        scores = np.zeros(len(activation))
+        if len(varied) < len(activation):
+            scores[:] = score(np.zeros((1, *size), np.float32))
+        step = self.probe.batch_plan(x[None], gradient=False)
+        for start in range(0, len(varied), step):
+            part = varied[start : start + step]
+            scores[part] = score(_unit(heatmap_of(activation[part], size, signed=True)))
+            bar.update(len(part))
+        weights = np.exp(scores - scores.max())
+        weights /= weights.sum()
+        mixed = np.einsum("c,chw->hw", weights, activation)[None]
+        runs = len(varied) + (len(varied) < len(activation))
+        return np.maximum(heatmap_of(mixed, size, signed=True)[0], 0), runs
+
+
+def _unit(masks: Array) -> Array:
+    """Each mask [n, H, W] scaled to [0, 1]; one that enlarging has made constant becomes 0."""
+    low = masks.min(axis=(1, 2), keepdims=True)
+    span = masks.max(axis=(1, 2), keepdims=True) - low
+    return np.asarray((masks - low) / np.where(span > 0, span, 1))
