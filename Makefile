@@ -7,7 +7,7 @@ INSTALL = $(PY) -m pip install --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check table clean
 .NOTPARALLEL:        # demo and test install into one environment
 .DELETE_ON_ERROR:
 
@@ -15,6 +15,7 @@ help:
 	@echo "make demo    explain a photograph with a trained network; writes out/chelsea.png"
 	@echo "make test    run the tests"
 	@echo "make check   ruff, mypy --strict and the tests"
+	@echo "make table   write the README's table of methods anew"
 	@echo "make clean   remove .venv, out and everything built"
 	@echo "PYTHON=python3.12 make …   chooses the Python that .venv is made with"
 
@@ -52,6 +53,9 @@ check: $(VENV)/.test
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(MAKE) --no-print-directory test
+
+table: $(VENV)/.demo
+	@$(PY) -c 'from interpretdl.cli import write_table; write_table("README.md")'
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -20,7 +20,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .registry import MethodInfo
 
-__all__ = ["main"]
+__all__ = ["main", "markdown_table", "write_table"]
 
 DONE, SOME_FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -278,6 +278,16 @@ def markdown_table() -> list[str]:
         paper = f"[{info.paper}]({info.url})" if info.url else info.paper
         lines.append(f"| `{info.name}` | `{info.cls.__name__}` | {info.summary} | {paper} |")
     return lines
+
+
+def write_table(path: str | Path) -> None:
+    """Put `markdown_table` between the markers of a file, the README; `make table` calls it."""
+    file = Path(path)
+    head, rest = file.read_text(encoding="utf-8").split("<!-- methods -->\n")
+    tail = rest.split("<!-- /methods -->")[1]
+    table = "\n".join(markdown_table())
+    text = f"{head}<!-- methods -->\n{table}\n<!-- /methods -->{tail}"
+    file.write_text(text, encoding="utf-8")
 
 
 def _about(info: MethodInfo) -> list[str]:

@@ -44,6 +44,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     | RUNNING
     | {"data_processor", "explanation", "probe", "rules", "registry", "lrp_model"},
 }
+# what works on explanations and on whole networks
+for above in ("evaluator", "dissection", "feature_visualization"):
+    MAY_IMPORT[above] = MAY_IMPORT["interpreter"] | {"interpreter"}
 MAY_IMPORT["testing"] = set(MAY_IMPORT) | {""}
 MAY_IMPORT["cli"] = set(MAY_IMPORT) - {"testing"} | {""}
 MAY_IMPORT["__main__"] = {"cli"}
