@@ -1,0 +1,20 @@
+"""Network Dissection: what single units of a network detect, and what they matter."""
+
+from .broden import Broden, Label, Record, check_broden
+from .dissect import Dissection, dissect
+from .quantile import TailQuantile
+from .report import write_report
+from .result import LayerResult, UnitConcept
+
+__all__ = [
+    "Broden",
+    "Dissection",
+    "Label",
+    "LayerResult",
+    "Record",
+    "TailQuantile",
+    "UnitConcept",
+    "check_broden",
+    "dissect",
+    "write_report",
+]

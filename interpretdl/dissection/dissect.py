@@ -1,0 +1,272 @@
+"""Network Dissection: which concepts do a layer's units detect?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, ResourceError
+from ..preprocessing import IMAGENET, Preprocessing
+from ..probe import Probe
+from ..progress import progress_bar
+from .broden import Broden
+from .report import write_report
+from .result import MIN_IOU, LayerResult, ordered_categories
+from .work import TallyWork, ThresholdWork, View, Work, model_digest
+
+__all__ = ["Dissection", "dissect"]
+
+_ALGORITHM = 1  # counted up when results change
+
+
+@dataclass(frozen=True)
+class Dissection:
+    """What `dissect` found.
+
+    Attributes:
+        layers: the layers' results by name; with the baseline also "<layer>-rotated".
+        files: the tables by the same names.
+        report: the HTML report, None when it was not wanted.
+    """
+
+    layers: dict[str, LayerResult]
+    files: dict[str, Path]
+    report: Path | None
+
+    def __getitem__(self, name: str) -> LayerResult:
+        return self.layers[name]
+
+
+def dissect(
+    model: Any,
+    data: Broden | str | os.PathLike[str],
+    layers: str | Sequence[str],
+    out: str | os.PathLike[str],
+    *,
+    share: float = 0.005,
+    min_iou: float = MIN_IOU,
+    baseline: bool = False,
+    input_size: int | tuple[int, int] | None = None,
+    preprocessing: Preprocessing | None = None,
+    top: int = 10,
+    capacity: int = 8192,
+    seed: int = 0,
+    batch_size: int = 8,
+    device: str | None = None,
+    checkpoint_seconds: float = 60,
+    restart: bool = False,
+    report: bool = True,
+) -> Dissection:
+    """Find the concepts that single units of a network detect.
+
+    A unit's threshold T is exceeded by a share of its activations over all positions of all images.
+    Its activations are enlarged to the labels' size; where they are above T, it is "on". A unit
+    detects the concept with which "on" has the largest intersection over union, if that is at least
+    `min_iou`. The model goes through the data twice: for thresholds, and for counting. A run that
+    was ended goes on where it was, with the same result to the byte.
+
+    Network Dissection, Bau, Zhou et al. 2017, https://arxiv.org/abs/1704.05796.
+
+    Args:
+        model: paddle.nn.Layer; it is left as it was.
+        data: a data set in Broden's layout or its folder, see `Broden` and `mini_broden`.
+        layers: names of layers with outputs [N, C, h, w]; all are done in one run of the model.
+        out: folder for the results; made when missing.
+        share: of a unit's activations above its threshold.
+        min_iou: from which IoU on a unit is a detector.
+        baseline: also each layer with its units mixed by a random rotation: what single units
+            detect beyond this is due to the units, not to the layer as a whole.
+        input_size: side, or height and width, to which whole pictures are resized, so that labels
+            stay in place; None takes the preprocessing's crop, or the pictures as they are.
+        preprocessing: its mean, std and interpolation are used; None takes `model.preprocessing`,
+            or ImageNet's.
+        top: how many of its strongest images are kept for each unit.
+        capacity: activations kept per unit for the thresholds, see `TailQuantile`.
+        seed: for the rotation, and for the draw of positions in a large data set.
+        batch_size: images in one run of the model.
+        device: see Probe.
+        checkpoint_seconds: how often a phase leaves its state.
+        restart: do it anew and replace what is there.
+        report: write report.html.
+
+    Returns:
+        Dissection. In `out` are <layer>-thresholds.npz, <layer>-tally.npz, <layer>-result.csv and
+        report.html.
+
+    Raises:
+        InputError: wrong data or settings, or results of another model, data or settings are in
+            `out`.
+        ImageReadError, LayerNotFoundError, UnsupportedModelError, ResourceError.
+    """
+    names = list(dict.fromkeys([layers] if isinstance(layers, str) else layers))
+    if not names or top < 1 or not 0 < share < 1 or not 0 < min_iou <= 1:
+        raise InputError(
+            "layers must name at least one layer, share be in (0, 1), min_iou in (0, 1], top at "
+            f"least 1; got layers={names}, share={share}, min_iou={min_iou}, top={top}"
+        )
+    data = data if isinstance(data, Broden) else Broden(data)
+    # A fixed batch size: the same batches, and so the same bits, after a restart.
+    probe = Probe(model, device, batch_size=batch_size)
+    for name in names:
+        probe.layer(name)
+    settings = preprocessing or getattr(probe.model, "preprocessing", None) or IMAGENET
+    size = _size(input_size, settings, data)
+    folder = _folder(out)
+    labels = data.labels
+    categories = ordered_categories(labels)
+    category_of = np.array([categories.index(label.category) for label in labels])
+    fingerprint = {
+        "algorithm": _ALGORITHM,
+        "model": model_digest(probe.model),
+        "data": data.digest(),
+        "share": share,
+        "top": top,
+        "capacity": capacity,
+        "seed": seed,
+        "batch_size": batch_size,
+        "input_size": size,
+        "preprocessing": [
+            list(settings.mean), list(settings.std), settings.interpolation,
+        ],
+    }  # fmt: skip
+    fingerprint = json.loads(json.dumps(fingerprint))  # as it is read again
+    views = [View(n, turned, seed) for n in names for turned in ([False, True][: 1 + baseline])]
+    _distinct(views)
+    walk = _Walk(probe, data, names, settings, size, batch_size, checkpoint_seconds)
+
+    first = [
+        ThresholdWork(view, folder, len(data), fingerprint, share=share, capacity=capacity, top=top)
+        for view in views
+    ]
+    walk("thresholds", first, restart, with_truth=False)
+    second = [
+        TallyWork(
+            view, folder, len(data), fingerprint, thresholds=work.result["thresholds"],
+            category_of=category_of, categories=len(categories),
+        )
+        for view, work in zip(views, first, strict=True)
+    ]  # fmt: skip
+    walk("tally", second, restart, with_truth=True)
+
+    results, files = {}, {}
+    for view, thresholds, tally in zip(views, first, second, strict=True):
+        result = LayerResult(
+            view.layer, view.rotated, labels, **thresholds.result, **tally.result,
+            categories=categories, min_iou=min_iou,
+        )  # fmt: skip
+        results[view.name] = result
+        files[view.name] = folder / f"{view.file_name}-result.csv"
+        result.write_csv(files[view.name])
+    page = folder / "report.html" if report else None
+    if page is not None:
+        facts = {**fingerprint, "min_iou": min_iou, "views": [view.name for view in views]}
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        write_report(page, list(results.values()), data, digest=digest, anew=restart)
+    return Dissection(results, files, page)
+
+
+class _Walk:
+    """Goes through the data for the works of a phase, all layers in one run of the model."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        data: Broden,
+        layers: list[str],
+        preprocessing: Preprocessing,
+        size: tuple[int, int],
+        batch_size: int,
+        checkpoint_seconds: float,
+    ) -> None:
+        self.probe, self.data, self.layers = probe, data, layers
+        self.preprocessing, self.size = preprocessing, size
+        self.batch_size, self.seconds = batch_size, checkpoint_seconds
+
+    def __call__(
+        self, phase: str, works: Sequence[Work], restart: bool, *, with_truth: bool
+    ) -> None:
+        for work in works:
+            if restart:
+                work.file.unlink(missing_ok=True)
+                work.partial.unlink(missing_ok=True)
+            work.load()
+        waiting = [work for work in works if not work.result]
+        if not waiting:
+            return
+        start = min(work.done for work in waiting)
+        saved = time.monotonic()
+        with progress_bar(len(self.data), phase, "image", initial=start) as bar:
+            for first, x in self._batches(start):
+                indices = range(first, first + len(x))
+                wanted = [work for work in waiting if work.done == first]
+                layers = [n for n in self.layers if any(w.view.layer == n for w in wanted)]
+                activations = self.probe.activations(x, layers)
+                truths = [self.data.truth(i) for i in indices] if with_truth else []
+                for work in wanted:
+                    work.take(first, work.view.maps(activations), truths)
+                bar.update(len(x))
+                if time.monotonic() - saved >= self.seconds:
+                    for work in waiting:
+                        work.save()
+                    saved = time.monotonic()
+        for work in waiting:
+            work.save()
+
+    def _batches(self, start: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        for first in range(start, len(self.data), self.batch_size):
+            last = min(first + self.batch_size, len(self.data))
+            pictures = [self._picture(index) for index in range(first, last)]
+            yield first, self.preprocessing.normalize(np.stack(pictures))
+
+    def _picture(self, index: int) -> NDArray[np.uint8]:
+        from PIL import Image
+
+        pixels = self.data.image(index, self.preprocessing.channels)
+        if pixels.shape[:2] == self.size:
+            return pixels
+        grey = pixels.shape[2] == 1
+        how = Image.Resampling[self.preprocessing.interpolation.upper()]
+        image = Image.fromarray(pixels[..., 0] if grey else pixels)
+        resized = np.asarray(image.resize((self.size[1], self.size[0]), how))
+        return resized[..., None] if grey else resized
+
+
+def _size(
+    given: int | tuple[int, int] | None, preprocessing: Preprocessing, data: Broden
+) -> tuple[int, int]:
+    size = preprocessing.crop if given is None else given
+    if size is None:
+        sizes = {record.size for record in data.records}
+        if len(sizes) > 1:
+            raise InputError(f"pictures of {len(sizes)} different sizes: give input_size=")
+        return sizes.pop()
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise InputError(f"input_size must be at least 1; got {given!r}")
+    return int(height), int(width)
+
+
+def _folder(out: str | os.PathLike[str]) -> Path:
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"cannot make the folder {folder}: {error.strerror}") from error
+    return folder
+
+
+def _distinct(views: Sequence[View]) -> None:
+    names = [view.file_name for view in views]
+    for name in names:
+        if names.count(name) > 1:
+            same = [view.name for view in views if view.file_name == name]
+            raise InputError(f"the files of {' and '.join(same)} would have one name; do one first")

@@ -1,0 +1,156 @@
+"""The HTML report: one file that needs nothing else and no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data_processor.files import atomic_path
+from ..progress import progress_bar
+from .broden import Broden
+from .result import LayerResult, UnitConcept
+from .tally import upsample
+
+__all__ = ["strip", "write_report"]
+
+_SIDE = 96
+_DIM = 0.25
+_COLOURS = {
+    "object": "#4c72b0", "scene": "#55a868", "part": "#8172b3", "material": "#937860",
+    "texture": "#dd8452", "color": "#c44e52",
+}  # fmt: skip
+_BAR, _HEIGHT = 18, 120
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    results: Sequence[LayerResult],
+    data: Broden,
+    *,
+    digest: str = "",
+    anew: bool = False,
+) -> None:
+    """Write the report of one or several layers.
+
+    Args:
+        path: the .html file.
+        results: the layers; rotated ones are told in a headline and a chart, without cards.
+        data: the data set, for the pictures.
+        digest: what the report depends on; a file that already has it is left as it is.
+        anew: write it all the same.
+
+    Raises:
+        ResourceError: the file cannot be written.
+    """
+    if digest and not anew and _digest_of(Path(path)) == digest:
+        return
+    import jinja2
+
+    # One thumbnail serves many units; what is kept is bounded.
+    thumbnail = lru_cache(maxsize=2048)(lambda index: _thumbnail(data.image(index)))
+    cards: list[dict[str, Any]] = []
+    shown = [result for result in results if not result.rotated]
+    with progress_bar(sum(result.units for result in shown), "report", "unit") as bar:
+        for result in shown:
+            for found in result.best():
+                cards.append(_card(result, found, thumbnail))
+                bar.update()
+    text = resources.files(__package__).joinpath("templates/report.html").read_text("utf-8")
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = template.from_string(text).render(
+        digest=digest,
+        layers=[{"name": r.name, "headline": r.headline(), "chart": chart(r)} for r in results],
+        names=[result.name for result in shown],
+        categories=list(results[0].categories) if results else [],
+        cards=cards,
+    )
+    with atomic_path(path) as file:
+        file.write_text(page, encoding="utf-8")
+
+
+def strip(result: LayerResult, unit: int, picture_of: Any) -> NDArray[np.uint8]:
+    """A unit's strongest images in a row, dark where it is not above its threshold.
+
+    Args:
+        result: the layer.
+        unit: from 0.
+        picture_of: index of an image -> uint8 [side, side, 3].
+
+    Returns:
+        uint8 [side, width, 3].
+    """
+    pieces = []
+    for index, small in zip(result.top_images[unit], result.top_maps[unit], strict=True):
+        if index < 0:
+            continue
+        picture = picture_of(int(index))
+        mask = upsample(small[None], picture.shape[:2])[0] > result.thresholds[unit]
+        dimmed = np.rint(picture * _DIM).astype(np.uint8)
+        pieces += [np.where(mask[..., None], picture, dimmed), np.full((len(picture), 2, 3), 255)]
+    return np.concatenate(pieces[:-1], axis=1).astype(np.uint8)
+
+
+def chart(result: LayerResult) -> dict[str, Any]:
+    """Bars of the detectors per concept, in the categories' order, as lengths in pixels."""
+    table = result.unique()
+    most = max((count for found in table.values() for count in found.values()), default=1)
+    bars, groups, left = [], [], 0
+    for category, found in table.items():
+        if not found:
+            continue
+        colour = _COLOURS.get(category, "#777777")
+        groups.append({"name": f"{category}: {len(found)}", "colour": colour})
+        for label, count in found.items():
+            height = round(_HEIGHT * count / most)
+            bars.append(
+                {"x": left, "y": _HEIGHT - height, "height": height, "colour": colour,
+                 "label": label, "category": category, "count": count}
+            )  # fmt: skip
+            left += _BAR
+        left += _BAR // 2
+    return {"bars": bars, "groups": groups, "width": max(left, 1), "height": _HEIGHT}
+
+
+def _card(result: LayerResult, found: UnitConcept, picture_of: Any) -> dict[str, Any]:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    pixels = strip(result, found.unit, picture_of)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=80)
+    return {
+        "layer": result.name,
+        "unit": found.unit,
+        "label": found.label,
+        "category": found.category,
+        "iou": found.iou,
+        "detector": found.iou >= result.min_iou,
+        "colour": _COLOURS.get(found.category, "#777777"),
+        "image": base64.b64encode(stream.getvalue()).decode(),
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+    }
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    resized = Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            head = file.read(2048)
+    except OSError:
+        return ""
+    return head.partition('name="digest" content="')[2].partition('"')[0]
