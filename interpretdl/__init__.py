@@ -29,12 +29,13 @@ from .interpreter import __all__ as _interpreters
 from .preprocessing import IMAGENET, Preprocessing
 from .probe import Probe
 from .progress import show_progress
-from .targets import ClassScore, Target
+from .targets import ClassScore, DetectionScore, SegmentationScore, Target
 from .version import __version__
 
 __all__ = [
     "IMAGENET",
     "ClassScore",
+    "DetectionScore",
     "Explanation",
     "ImageReadError",
     "InputError",
@@ -44,6 +45,7 @@ __all__ = [
     "Preprocessing",
     "Probe",
     "ResourceError",
+    "SegmentationScore",
     "Target",
     "TargetError",
     "UnsupportedModelError",
