@@ -1,0 +1,127 @@
+"""Baselines: the inputs in which there is nothing to see, from which a path starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, did_you_mean
+from ..preprocessing import Preprocessing
+from .sampling import at_least, generator
+
+__all__ = ["Baselines", "baselines_of"]
+
+Array = NDArray[Any]
+Baselines = str | Array | list[str | Array | None] | tuple[str | Array | None, ...] | None
+_NAMES = ("black", "white", "mean", "blur", "random")
+_Maker = Callable[[int], Array]
+
+
+def baselines_of(
+    x: Array, baselines: Baselines, preprocessing: Preprocessing, trials: int = 10, seed: int = 0
+) -> tuple[int, _Maker]:
+    """How many baselines each image has, and a function image -> [B, C, H, W] that makes them.
+
+    Args:
+        x: float [N, C, H, W].
+        baselines: None or "black" (black pixels, the smallest valid input), "white" (the largest),
+            "mean" (each image's own mean colour), "blur" (the image blurred until only large shapes
+            are left: a Gaussian of a tenth of the short side), "random" (`trials` images of
+            independent pixels, uniform over the valid range); an array: float [C, H, W] or
+            [1, C, H, W] for all images, [N, C, H, W] one for each, [B, N or 1, C, H, W] several, or
+            the same as pictures, integers with the channels last; or a list of these: several.
+        preprocessing: says what black and white are.
+        trials: number of random images.
+        seed: of the random images, with the image's position.
+
+    Raises:
+        InputError: an unknown name, a shape that does not fit, NaN or Inf, or channels of which the
+            preprocessing does not know black and white.
+    """
+    at_least(1, num_random_trials=trials)
+    several: list[Any]
+    if baselines is None or isinstance(baselines, str) or getattr(baselines, "ndim", 5) < 5:
+        several = [baselines]
+    else:
+        several = list(baselines)
+    if not several:
+        raise InputError("baselines is empty; give one, or None for black")
+    makers = [_maker(x, each, preprocessing, trials, seed) for each in several]
+    count = sum(trials if isinstance(b, str) and b == "random" else 1 for b in several)
+    return count, lambda image: np.concatenate([make(image) for make in makers])
+
+
+def _maker(
+    x: Array, baseline: str | Array | None, preprocessing: Preprocessing, trials: int, seed: int
+) -> _Maker:
+    shape, dtype = x.shape[1:], x.dtype
+    if baseline is None or isinstance(baseline, str):
+        name = baseline or "black"
+        if name not in _NAMES:
+            raise InputError(
+                f"no baseline {name!r}{did_you_mean(name, _NAMES)}; there are "
+                f"{', '.join(_NAMES)}, None (black), arrays, and lists of these"
+            )
+        if name == "mean":
+            axes = tuple(range(1, len(shape)))
+            return lambda i: np.broadcast_to(
+                x[i].mean(axis=axes, keepdims=True, dtype=np.float64).astype(dtype), (1, *shape)
+            )
+        if name == "blur":
+            return lambda i: _blurred(x[i])[None]
+        low, high = _bounds(shape, preprocessing, name)
+        if name == "random":
+            generator(seed, 0)  # an unfit seed is refused before the work
+
+            def random(i: int) -> Array:
+                pixels = generator(seed, i).random((trials, *shape))
+                return np.asarray(low + (high - low) * pixels, dtype)
+
+            return random
+        plain = np.broadcast_to(high if name == "white" else low, (1, *shape)).astype(dtype)
+        return lambda i: plain
+    array = _checked(np.asarray(baseline), x.shape, preprocessing).astype(dtype)
+    return lambda i: array[i if len(array) > 1 else 0][None]
+
+
+def _bounds(
+    shape: tuple[int, ...], preprocessing: Preprocessing, name: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    if preprocessing.channels != shape[0]:
+        raise InputError(
+            f"what {name!r} is for inputs of {shape[0]} channels is not known: the preprocessing "
+            f"has {preprocessing.channels}. Give the interpreter preprocessing=, or an array as "
+            "the baseline"
+        )
+    low, high = preprocessing.bounds()
+    return low.astype(np.float64), high.astype(np.float64)
+
+
+def _checked(array: Array, shape: tuple[int, ...], preprocessing: Preprocessing) -> Array:
+    """The array as [N, C, H, W] or [1, C, H, W] floats."""
+    given = array.shape
+    array = array[None] if array.ndim == len(shape) - 1 else array
+    if array.dtype.kind in "iu" and array.ndim == 4 and array.shape[-1] == preprocessing.channels:
+        array = preprocessing.normalize(array.astype(np.uint8))
+    if array.dtype.kind != "f" or array.shape not in (shape, (1, *shape[1:])):
+        raise InputError(
+            f"a baseline must be float {list(shape[1:])}, or {list(shape)} with one for each image "
+            f"(or integer pictures with the channels last); got {array.dtype} {list(given)}"
+        )
+    if not np.isfinite(array).all():
+        raise InputError("a baseline holds NaN or Inf")
+    return array
+
+
+def _blurred(image: Array) -> Array:
+    """An image [C, H, W] under a Gaussian whose weights are shared out anew at the edges."""
+    sigma = max(min(image.shape[1:]) / 10, 0.5)
+    rows, columns = (
+        np.exp(-0.5 * ((np.arange(n)[:, None] - np.arange(n)) / sigma) ** 2)
+        for n in image.shape[1:]
+    )
+    rows, columns = (w / w.sum(axis=1, keepdims=True) for w in (rows, columns))
+    return np.asarray(rows @ image @ columns.T, image.dtype)

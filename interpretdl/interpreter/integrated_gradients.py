@@ -1,0 +1,212 @@
+"""Integrated gradients."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, InterpretWarning
+from ..registry import register
+from ..targets import ScoreKind, TargetLike
+from .base import Array, Attribution, Interpreter
+from .baselines import Baselines, baselines_of
+from .labels import Labels
+from .sampling import Moments, Samples, accumulate, at_least
+from .space import Space
+
+__all__ = ["IntGradCVInterpreter", "IntegratedGradientsInterpreter", "PathRule", "quadrature"]
+
+PathRule = Literal["midpoint", "gauss_legendre", "trapezoid", "left", "right"]
+Vector = NDArray[np.float64]
+
+# How many times more steps hold all nodes of before, and where those stand among the new ones.
+_GROWTH = {"midpoint": (3, 1), "trapezoid": (2, 0), "left": (2, 0), "right": (2, 1)}
+
+
+def quadrature(rule: PathRule, steps: int) -> tuple[Vector, Vector]:
+    """Nodes in [0, 1] and their weights, which sum to 1.
+
+    Args:
+        rule: "midpoint", "gauss_legendre", "left" and "right" have `steps` nodes, "trapezoid"
+            one more, its two ends counted half.
+        steps: 1 or more.
+
+    Raises:
+        InputError: unknown rule, or steps below 1.
+    """
+    at_least(1, steps=steps)
+    if rule not in get_args(PathRule):
+        raise InputError(f"rule must be one of {get_args(PathRule)}; got {rule!r}")
+    if rule == "gauss_legendre":
+        nodes, weights = np.polynomial.legendre.leggauss(steps)
+        return (nodes + 1) / 2, weights / weights.sum()
+    offset = {"midpoint": 0.5, "right": 1.0}.get(rule, 0.0)
+    nodes = (np.arange(steps + (rule == "trapezoid")) + offset) / steps
+    weights = np.full(len(nodes), 1 / steps)
+    if rule == "trapezoid":
+        weights[[0, -1]] /= 2
+    return nodes, weights
+
+
+def refined(rule: PathRule, steps: int, most: int) -> tuple[Vector, Vector, list[int]]:
+    """Nodes of a rule, followed by those that more and more steps add, up to `most` steps.
+
+    Returns:
+        nodes; their weights, relative, such that any of the levels is a mean of its nodes by them;
+        the steps of each level.
+    """
+    nodes, weights = quadrature(rule, steps)
+    weights, levels = weights * steps, [steps]
+    while rule in _GROWTH and steps * _GROWTH[rule][0] <= most:
+        factor, place = _GROWTH[rule]
+        steps *= factor
+        finer, heavier = quadrature(rule, steps)
+        new = np.arange(len(finer)) % factor != place
+        nodes = np.concatenate([nodes, finer[new]])
+        weights = np.concatenate([weights, heavier[new] * steps])
+        levels.append(steps)
+    return nodes, weights, levels
+
+
+@register(
+    "integrated_gradients",
+    layout="nchw",
+    signed=True,
+    paper="Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, 2017",
+    url="https://arxiv.org/abs/1703.01365",
+    aliases=("IntGradCVInterpreter",),
+)
+class IntegratedGradientsInterpreter(Interpreter):
+    """Integrated gradients: the score's rise from a baseline to the image, shared among the inputs.
+
+        R = (x - b) · ∫₀¹ ∂f/∂x (b + t (x - b)) dt,        Σ R = f(x) - f(b)
+
+    The integral is a mean of gradients on the straight line. How far its sum is from the score's
+    rise is the completeness error, which is kept for each image.
+    """
+
+    positional = ("label", "baselines", "steps", "num_random_trials", "gradient_of")
+
+    def attribute(
+        self,
+        x: Array,
+        labels: Labels,
+        *,
+        baselines: Baselines = None,
+        steps: int = 50,
+        num_random_trials: int = 10,
+        gradient_of: ScoreKind = "probability",
+        rule: PathRule = "midpoint",
+        tolerance: float | None = None,
+        max_steps: int = 1350,
+        layer: str | None = None,
+        seed: int = 0,
+    ) -> Attribution:
+        """Integrated gradients from one baseline, or their mean over several.
+
+        Args:
+            x: float [N, C, H, W].
+            labels: int [N], or a target.
+            baselines: None (black), "white", "mean" (each image's mean colour), "blur", "random",
+                an array [C, H, W] or [N, C, H, W], several as [B, N, C, H, W] or in a list.
+            steps: gradients on each line; with a tolerance, to begin with.
+            num_random_trials: random baselines of "random".
+            gradient_of: "probability" (default), "logit", "loss" or "contrast".
+            rule: "midpoint" (default), "gauss_legendre", "trapezoid" (one gradient more), "left",
+                "right".
+            tolerance: largest relative completeness error |Σ R - (f(x) - f(b))| / |f(x) - f(b)|.
+                An image that does not meet it gets more steps, three times as many by the midpoint
+                rule and twice as many by the others, of which those it has are a part and are
+                used again. Not with gauss_legendre, whose nodes all move with their number.
+            max_steps: no more than these; who needs more is flagged, and a warning is given.
+            layer: attribute to the output of this layer instead ("name:input": what goes into
+                it); the line is then between the layer's values for b and for x.
+            seed: of "random".
+
+        Returns:
+            float64 [N, C, H, W], or the layer's shape. Diagnostics, each [N]: "completeness_error",
+            "steps", "score_difference" f(x) - f(b), and with a tolerance "converged".
+
+        Raises:
+            InputError: an option that does not fit.
+            LayerNotFoundError: no layer of that name.
+        """
+        if tolerance is not None:
+            at_least(0, tolerance=tolerance)
+            at_least(steps, max_steps=max_steps)
+            if rule == "gauss_legendre":
+                raise InputError(
+                    "tolerance= adds steps to those taken, and no node of gauss_legendre is one of "
+                    "its next ones; take rule='midpoint', or give steps= alone"
+                )
+        nodes, weights, levels = refined(rule, steps, steps if tolerance is None else max_steps)
+        lines, make = baselines_of(x, baselines, self.preprocessing, num_random_trials, seed)
+        space = Space(self.probe, x, layer)
+        target = self.target(labels, gradient_of)
+
+        @lru_cache(maxsize=1)  # samples come image by image
+        def start(image: int) -> Array:
+            return space.at(make(image))
+
+        rise = self._rise(space, start, target)
+
+        def draw(image: int, numbers: range) -> Samples:
+            node, line = np.divmod(np.asarray(numbers), lines)
+            begin = start(image)[line]
+            way = space.values[image] - begin
+            t = nodes[node].astype(way.dtype).reshape(-1, *[1] * (way.ndim - 1))
+            return Samples(begin + t * way, way, weights[node])
+
+        mean = Moments(len(x), order=1)
+
+        def error(image: int) -> float:
+            short = abs(float(mean.mean[image].sum()) - rise[image])
+            return 0.0 if short == 0 else short / abs(rise[image]) if rise[image] else np.inf
+
+        sizes = [lines * (n + (rule == "trapezoid")) for n in levels]
+
+        def wanted(image: int, taken: int) -> int:
+            if taken == 0:
+                return sizes[0]
+            if tolerance is None or error(image) <= tolerance:
+                return taken
+            return next((size for size in sizes if size > taken), taken)
+
+        taken = accumulate(
+            lambda images, points: space.gradients(images, points, [target]),
+            draw, wanted, [mean], space.batch, "integrated gradients",
+        )  # fmt: skip
+        errors = np.array([error(i) for i in range(len(x))])
+        facts = {
+            "completeness_error": errors,
+            "steps": np.array([levels[sizes.index(n)] for n in taken]),
+            "score_difference": rise,
+        }
+        if tolerance is not None:
+            facts["converged"] = errors <= tolerance
+            if missed := int((errors > tolerance).sum()):
+                warnings.warn(
+                    f"{missed} of {len(x)} images did not meet tolerance={tolerance} within "
+                    f"max_steps={max_steps} (the worst error is {errors.max():.2g}); see "
+                    "diagnostics['converged']",
+                    InterpretWarning,
+                    stacklevel=2,
+                )
+        return Attribution(mean.mean, facts)
+
+    def _rise(self, space: Space, start: Callable[[int], Array], target: TargetLike) -> Vector:
+        """f(x) less the mean of f(b), [N]."""
+        rises = []
+        for image, value in enumerate(space.values):
+            outputs = space.outputs(image, np.concatenate([value[None], start(image)]))
+            scores = space.scores(image, outputs, target)
+            rises.append(scores[0] - scores[1:].mean())
+        return np.array(rises)
+
+
+IntGradCVInterpreter = IntegratedGradientsInterpreter

@@ -1,0 +1,127 @@
+"""NoiseTunnel: SmoothGrad's noise around any method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..targets import take
+from .base import Array, Attribution, Interpreter
+from .labels import Labels
+from .smooth_grad import NoiseKind, NoisyMean
+
+__all__ = ["NoiseTunnel"]
+
+
+class NoiseTunnel(Interpreter):
+    """Any method's map, averaged over noisy copies of the image.
+
+        R = E[M(x + ε)],    ε ~ N(0, σ²),  σ = noise_amount · (max x - min x)
+
+    Around the gradient it is SmoothGrad.
+
+        tunnel = NoiseTunnel(GradCAMInterpreter(model))
+        tunnel.explain("cat.png", n_samples=20, options={"target_layer_name": "layer4"})
+
+    Args:
+        interpreter: the method, with its model.
+
+    Raises:
+        InputError: not an interpreter.
+    """
+
+    positional = ("label", "noise_amount", "n_samples")
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        if not isinstance(interpreter, Interpreter):
+            raise InputError(
+                "NoiseTunnel goes around an interpreter, such as GradCAMInterpreter(model); got "
+                f"{type(interpreter).__name__}"
+            )
+        self.interpreter = interpreter
+        # The model is the wrapped method's, and so is all that was set for it.
+        self.probe, self.model = interpreter.probe, interpreter.model
+        self.preprocessing = interpreter.preprocessing
+        self.class_names = interpreter.class_names
+        name = f"noise_tunnel({interpreter.info.name})"
+        vars(self)["info"] = replace(interpreter.info, name=name, cls=NoiseTunnel, random=True)
+
+    def attribute(
+        self,
+        x: Array,
+        labels: Labels,
+        *,
+        noise_amount: float = 0.1,
+        n_samples: int = 50,
+        kind: NoiseKind = "mean",
+        tolerance: float | None = None,
+        max_samples: int = 1000,
+        seed: int = 0,
+        options: Mapping[str, Any] | None = None,
+    ) -> Attribution:
+        """The wrapped method's maps of noisy copies, as one.
+
+        Args:
+            x: float [N, C, H, W].
+            labels: int [N], or a target.
+            noise_amount: the noise's standard deviation, as a part of each image's max - min.
+            n_samples: noisy copies of each image; with a tolerance, to begin with.
+            kind: "mean" (default), "squared" (mean of the squares) or "variance" of the maps.
+            tolerance: add samples to each image until the norm of the map's standard error is
+                this part of the map's norm, or less.
+            max_samples: no more than these; who needs more is flagged, and a warning is given.
+            seed: of the noise; a wrapped method that draws random numbers gets a new seed from it
+                for each sample.
+            options: the wrapped method's options.
+
+        Returns:
+            float64, the wrapped method's shape. Diagnostics as SmoothGradInterpreter's.
+
+        Raises:
+            InputError: an option that does not fit.
+            TypeError: an option that the wrapped method does not have.
+        """
+        given, info = dict(options or {}), self.interpreter.info
+        known = info.options
+        for name in given:
+            if name not in known:
+                raise TypeError(
+                    f"{info.name} has no option {name!r}; it has {', '.join(known) or 'none'}"
+                )
+        mean = NoisyMean(kind, noise_amount, n_samples, tolerance, max_samples, seed)
+        draws_itself = "seed" in known
+        start = int(given.pop("seed", seed))
+        signed: list[bool | None] = []
+        counts = np.zeros(len(x), np.int64)
+
+        def one(images: NDArray[np.int64], points: Array, **more: Any) -> Array:
+            mine = take(labels, images) if callable(labels) else labels[images]
+            result = self.interpreter.attribute(points, mine, **given, **more)
+            if not isinstance(result, Attribution):
+                return result
+            signed.append(result.signed)
+            return result.values
+
+        def evaluate(images: NDArray[np.int64], points: Array) -> list[Array]:
+            if not draws_itself:
+                return [one(images, points)]
+            # One by one, since a random method's numbers depend on the place in its batch.
+            parts = []
+            for k, image in enumerate(images):
+                counts[image] += 1
+                own = np.random.default_rng([start, int(image), int(counts[image])])
+                parts.append(
+                    one(images[k : k + 1], points[k : k + 1], seed=int(own.integers(2**31)))
+                )
+            return [np.concatenate(parts)]
+
+        found = mean(
+            x, evaluate, lambda: self.probe.batch_plan(x), self.info.name.replace("_", " ")
+        )
+        found.signed = False if kind != "mean" else (signed or [None])[0]
+        return found

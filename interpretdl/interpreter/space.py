@@ -1,0 +1,117 @@
+"""Where samples lie: among the inputs, or among the values of an inner layer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+
+from ..errors import InterpretWarning, ResourceError
+from ..probe import Array, Probe, Tensor
+from ..targets import TargetLike, take
+
+__all__ = ["Space"]
+
+
+class Space:
+    """Values of N images at the input or at a layer, and gradients at any values there.
+
+    At a layer the rest of the network is seen as a function of the layer's values alone. A layer
+    through which everything passes is computed from those values with no run of what comes before.
+    Where something passes by it (a branch, a shortcut), that is held at the image's own values, and
+    a warning says so.
+
+    Args:
+        probe: runs the model.
+        x: float [N, C, H, W].
+        layer: a layer's name, for its output; "name:input" for what goes in; None for the input.
+
+    Raises:
+        LayerNotFoundError: no such layer.
+    """
+
+    def __init__(self, probe: Probe, x: Array, layer: str | None = None) -> None:
+        self._probe, self._x, self._layer = probe, x, layer
+        self.values = self.at(x)
+        self.shared = layer is None or self._everything_passes(layer)
+        if not self.shared:
+            warnings.warn(
+                f"not everything passes through layer {layer!r}: what passes by it is held at "
+                "the image's own values, and the attribution is of the rest",
+                InterpretWarning,
+                stacklevel=2,
+            )
+
+    def at(self, inputs: Array) -> Array:
+        """Values of other inputs here."""
+        if self._layer is None:
+            return inputs
+        return self._probe.activations(inputs, self._layer)[self._layer]
+
+    def batch(self) -> int:
+        """Rows to run at once."""
+        return self._probe.batch_plan(self._x) if self.shared else 1
+
+    def gradients(
+        self, images: NDArray[np.int64], points: Array, targets: Sequence[TargetLike]
+    ) -> list[Array]:
+        """For each target the gradient of its score, [m, ...], at points [m, ...].
+
+        Args:
+            images: [m], which image each point belongs to (for its label).
+        """
+        mine = [take(target, images) for target in targets]
+        if self._layer is None:
+            return [found.input for found in self._probe.gradients_of(points, mine)]
+        x, edit = self._with(images[0], points)
+        try:
+            every = self._probe.gradients_of(x, mine, at=self._layer, edit=edit)
+        except ResourceError:
+            # One image became many rows, which the probe cannot cut.
+            half = len(points) // 2
+            if not half:
+                raise
+            first = self.gradients(images[:half], points[:half], targets)
+            second = self.gradients(images[half:], points[half:], targets)
+            return [np.concatenate(pair) for pair in zip(first, second, strict=True)]
+        return [found.gradients[self._layer] for found in every]
+
+    def outputs(self, image: int, points: Array) -> Array:
+        """The model's output [m, K] at points [m, ...] that belong to one image."""
+        if self._layer is None:
+            return self._probe.logits(points)
+        size = self.batch()
+        parts = [points[start : start + size] for start in range(0, len(points), size)]
+        return np.concatenate([self._replaced(image, part) for part in parts])
+
+    def scores(self, image: int, outputs: Array, target: TargetLike) -> Array:
+        """The target's scores [m], as for that image, of outputs [m, K]."""
+        rows = np.full(len(outputs), image)
+        score = take(target, rows)(paddle.to_tensor(outputs, place=paddle.CPUPlace()))
+        return np.asarray(score.numpy(), np.float64)
+
+    def _with(
+        self, image: int, points: Array
+    ) -> tuple[Array, dict[str, Callable[[Tensor], Tensor]]]:
+        """One input, and an edit that replaces the layer's values by points."""
+        where = 0 if self.shared else image
+        return self._x[where : where + 1], {
+            str(self._layer): lambda y: paddle.to_tensor(points, place=y.place).astype(y.dtype)
+        }
+
+    def _replaced(self, image: int, points: Array) -> Array:
+        x, edit = self._with(image, points)
+        return self._probe.logits(x, edit=edit)
+
+    def _everything_passes(self, layer: str) -> bool:
+        """Whether another input's values here give that input's output."""
+        self.shared = True
+        other = self._x[:1] + np.random.default_rng(0).standard_normal(self._x[:1].shape)
+        other = other.astype(self._x.dtype)
+        expected = self._probe.logits(other)
+        got = self._replaced(0, self.at(other))
+        scale = float(np.abs(expected).max())
+        return expected.shape == got.shape and np.allclose(got, expected, 1e-3, 1e-4 * scale)
