@@ -1,7 +1,9 @@
 """Network Dissection: what single units of a network detect, and what they matter."""
 
 from .broden import Broden, Label, Record, check_broden
+from .cutouts import tuxpaint_objects
 from .dissect import Dissection, dissect
+from .mini_broden import mini_broden
 from .quantile import TailQuantile
 from .report import write_report
 from .result import LayerResult, UnitConcept
@@ -16,5 +18,7 @@ __all__ = [
     "UnitConcept",
     "check_broden",
     "dissect",
+    "mini_broden",
+    "tuxpaint_objects",
     "write_report",
 ]

@@ -22,7 +22,7 @@ from .tally import upsample
 
 __all__ = ["strip", "write_report"]
 
-_SIDE = 96
+_SIDE = 80
 _DIM = 0.25
 _COLOURS = {
     "object": "#4c72b0", "scene": "#55a868", "part": "#8172b3", "material": "#937860",
@@ -125,7 +125,7 @@ def _card(result: LayerResult, found: UnitConcept, picture_of: Any) -> dict[str,
 
     stream = io.BytesIO()
     pixels = strip(result, found.unit, picture_of)
-    Image.fromarray(pixels).save(stream, "JPEG", quality=80)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=75)
     return {
         "layer": result.name,
         "unit": found.unit,

@@ -23,7 +23,7 @@ def _weights(small: int, large: int) -> Floats:
     rows = np.arange(large)
     weights[rows, low] = 1 - (place - low)
     weights[rows, np.minimum(low + 1, small - 1)] += place - low
-    return weights.astype(np.float32)
+    return np.asarray(weights, np.float32)
 
 
 def upsample(maps: Floats, size: tuple[int, int]) -> Floats:
@@ -32,7 +32,8 @@ def upsample(maps: Floats, size: tuple[int, int]) -> Floats:
     if (h, w) == size:
         return maps
     wide = (maps.reshape(units * h, w) @ _weights(w, size[1]).T).reshape(units, h, size[1])
-    return np.matmul(_weights(h, size[0]), wide)
+    enlarged: Floats = np.matmul(_weights(h, size[0]), wide)
+    return enlarged
 
 
 class Tally:
