@@ -67,6 +67,26 @@ def _labels_of(labels: NDArray[np.int64], n: int, classes: int) -> NDArray[np.in
     return np.array(np.broadcast_to(labels, (n,)))
 
 
+def _kind(of: ScoreKind) -> ScoreKind:
+    if of not in get_args(ScoreKind):
+        raise InputError(f"the score must be one of {get_args(ScoreKind)}; got {of!r}")
+    return of
+
+
+def _score(output: Tensor, labels: NDArray[np.int64], of: ScoreKind) -> Tensor:
+    """Score [n, ...] of a class for each image, labels [n], from logits [n, K, ...]."""
+    rows = paddle.to_tensor(labels.reshape(-1, *[1] * (output.ndim - 1)), place=output.place)
+    if of == "probability":
+        output = F.softmax(output, axis=1)
+    elif of == "loss":
+        output = -F.log_softmax(output, axis=1)
+    score = paddle.take_along_axis(output, rows, axis=1)[:, 0]
+    classes = output.shape[1]
+    if of == "contrast" and classes > 1:
+        return score - (output.sum(axis=1) - score) / (classes - 1)
+    return score
+
+
 class ClassScore(Target):
     """Score of a class, of the same one for all images or of one for each.
 
@@ -81,10 +101,8 @@ class ClassScore(Target):
     """
 
     def __init__(self, labels: int | Sequence[int] | NDArray[Any], of: ScoreKind = "logit") -> None:
-        if of not in get_args(ScoreKind):
-            raise InputError(f"the score must be one of {get_args(ScoreKind)}; got {of!r}")
         self.labels: NDArray[np.int64] = np.asarray(labels, np.int64)
-        self.of = of
+        self.of = _kind(of)
 
     def take(self, indices: NDArray[np.int64]) -> ClassScore:
         return self if self.labels.ndim == 0 else ClassScore(self.labels[indices], self.of)
@@ -96,22 +114,14 @@ class ClassScore(Target):
                 "a part of it with output=, or give a target for such outputs"
             )
         n, classes = output.shape
-        rows = paddle.to_tensor(_labels_of(self.labels, n, classes)[:, None], place=output.place)
-        if self.of == "probability":
-            output = F.softmax(output, axis=-1)
-        elif self.of == "loss":
-            output = -F.log_softmax(output, axis=-1)
-        score = paddle.take_along_axis(output, rows, axis=1).squeeze(1)
-        if self.of == "contrast" and classes > 1:
-            return score - (output.sum(axis=-1) - score) / (classes - 1)
-        return score
+        return _score(output, _labels_of(self.labels, n, classes), self.of)
 
     def __repr__(self) -> str:
         return f"ClassScore({self.labels.tolist()}, of={self.of!r})"
 
 
 class SegmentationScore(Target):
-    """Score of a class in a region of a segmentation: the sum of its logits over the region.
+    """Score of a class in a region of a segmentation: the sum over the region's pixels.
 
     As in Vinogradova, Dibrov, Myers: Towards Interpretable Semantic Segmentation via
     Gradient-weighted Class Activation Mapping, 2020 (https://arxiv.org/abs/2002.11434).
@@ -123,17 +133,25 @@ class SegmentationScore(Target):
             logit of 0 or more), found anew in each output. A class that is predicted nowhere then
             scores 0, and its gradient is 0. To hold on to what is predicted for the image itself,
             also where a method changes the image, give `logits.argmax(1) == label`.
+        of: the score of a pixel: "logit" (default), "probability", "loss" or "contrast" as in
+            ClassScore. A network trained with cross entropy says nothing by adding the same to all
+            of a pixel's logits, yet a class's logit goes along; "contrast" does not.
 
     Raises:
-        InputError: region is not bool, has another number of axes, or is empty in an image.
+        InputError: unknown `of`, or region is not bool, has another number of axes, or is empty
+            in an image.
         TargetError: on the call, when the output is not [n, K, H, W], a label is not in [0, K), or
             the region has another size.
     """
 
     def __init__(
-        self, labels: int | Sequence[int] | NDArray[Any], region: NDArray[Any] | None = None
+        self,
+        labels: int | Sequence[int] | NDArray[Any],
+        region: NDArray[Any] | None = None,
+        of: ScoreKind = "logit",
     ) -> None:
         self.labels: NDArray[np.int64] = np.asarray(labels, np.int64)
+        self.of = _kind(of)
         self.region = None if region is None else np.asarray(region)
         if self.region is None:
             return
@@ -150,7 +168,7 @@ class SegmentationScore(Target):
         region = self.region
         if region is not None and region.ndim == 3:
             region = region[indices]
-        return SegmentationScore(labels, region)
+        return SegmentationScore(labels, region, self.of)
 
     def __call__(self, output: Tensor) -> Tensor:
         if output.ndim != 4:
@@ -159,11 +177,11 @@ class SegmentationScore(Target):
                 f"{list(output.shape)}. Pick a part of it with output="
             )
         n, classes, *size = output.shape
-        labels = paddle.to_tensor(_labels_of(self.labels, n, classes), place=output.place)
-        logits = paddle.take_along_axis(output, labels.reshape([n, 1, 1, 1]), axis=1)[:, 0]
+        labels = _labels_of(self.labels, n, classes)
         if self.region is None:
-            best = output.detach().max(axis=1) if classes > 1 else 0
-            inside = logits.detach() >= best
+            fixed = output.detach()
+            best = fixed.max(axis=1) if classes > 1 else 0
+            inside = _score(fixed, labels, "logit") >= best
         else:
             if list(self.region.shape) not in (size, [n, *size]):
                 raise TargetError(
@@ -171,11 +189,11 @@ class SegmentationScore(Target):
                     f"needs {size} or {[n, *size]}"
                 )
             inside = paddle.to_tensor(self.region, place=output.place)
-        return (logits * inside.astype(logits.dtype)).sum(axis=[1, 2])
+        return (_score(output, labels, self.of) * inside.astype(output.dtype)).sum(axis=[1, 2])
 
     def __repr__(self) -> str:
         region = None if self.region is None else f"bool {list(self.region.shape)}"
-        return f"SegmentationScore({self.labels.tolist()}, region={region})"
+        return f"SegmentationScore({self.labels.tolist()}, region={region}, of={self.of!r})"
 
 
 Choose: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], tuple[Any, Any]]
