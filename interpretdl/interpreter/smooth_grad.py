@@ -208,7 +208,7 @@ class _NoisyGradient(Interpreter):
     random=True,
     paper="Smilkov et al.: SmoothGrad, removing noise by adding noise, 2017",
     url="https://arxiv.org/abs/1706.03825",
-    aliases=("SmoothGradCVInterpreter", "SmoothGradInterpreterV2"),
+    aliases=("SmoothGradCVInterpreter",),
 )
 class SmoothGradInterpreter(_NoisyGradient):
     """SmoothGrad: the mean gradient over noisy copies of the image.
