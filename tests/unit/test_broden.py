@@ -1,0 +1,274 @@
+"""Broden's layout: reading it, naming its faults, and the mini-Broden."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from interpretdl.dissection import Broden, check_broden, mini_broden
+from interpretdl.dissection.cutouts import COLOURS, colour_names, cut_outs
+from interpretdl.errors import ImageReadError, InputError
+
+LABELS = """number,name,category,frequency,coverage,syns
+1,cat,object(2),2,1.0,
+2,street,scene(1),1,1.0,
+300,sky,material(9);object(1),10,3.0,heaven
+"""
+INDEX = """image,split,ih,iw,sh,sw,object,material,scene
+one.png,train,8,6,4,3,a.png;b.png,300,2
+sub/two.png,val,8,6,4,3,,,
+"""
+
+
+def plane(rows: list[list[int]]) -> Image.Image:
+    numbers = np.array(rows)
+    coded = np.stack([numbers % 256, numbers // 256, 0 * numbers], axis=-1)
+    return Image.fromarray(coded.astype(np.uint8))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two images, four labels, one of them above 255."""
+    (tmp_path / "images" / "sub").mkdir(parents=True)
+    (tmp_path / "index.csv").write_text(INDEX)
+    (tmp_path / "label.csv").write_text(LABELS)
+    (tmp_path / "category.csv").write_text(
+        "name,first,last,count,frequency\nmaterial,0,0,1,9\nobject,0,0,2,3\nscene,0,0,1,1\n"
+    )
+    head = "code,number,name,frequency,coverage\n"
+    (tmp_path / "c_object.csv").write_text(f"{head}1,1,cat,2,1.0\n2,300,sky,1,2.5\n")
+    (tmp_path / "c_material.csv").write_text(f"{head}1,300,sky,9,.5\n")
+    (tmp_path / "c_scene.csv").write_text(f"{head}1,2,street,1,1.0\n")
+    images = tmp_path / "images"
+    for name in ("one.png", "sub/two.png"):
+        Image.fromarray(np.full((8, 6, 3), 70, np.uint8)).save(images / name)
+    plane([[1, 1, 0], [0, 0, 0], [0, 0, 300], [0, 0, 0]]).save(images / "a.png")
+    plane([[1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]]).save(images / "b.png")
+    return tmp_path
+
+
+def test_a_data_set_is_read(folder: Path) -> None:
+    data = Broden(folder)
+    assert check_broden(folder) == []
+    assert len(data) == 2
+    assert data.image(0).shape == (8, 6, 3)
+    # the category where its coverage is largest, not where it is most frequent
+    found = {label.number: (label.name, label.category) for label in data.labels}
+    assert found == {1: ("cat", "object"), 2: ("street", "scene"), 300: ("sky", "object")}
+    assert data.categories == ("object", "scene", "material")
+
+    positions, masks = data.truth(0)
+    assert [data.labels[i].number for i in positions] == [1, 2, 300]
+    # in both PNGs, and counted once where they agree
+    assert masks[0].tolist() == [[True, True, True], *[[False] * 3] * 3]
+    assert masks[1].all()  # a label of the whole image
+    assert masks[2].all()  # of the whole image as well as in a PNG
+    assert data.truth(1)[0].size == 0
+
+
+def test_split(folder: Path) -> None:
+    assert [r.image for r in Broden(folder, "val").records] == ["sub/two.png"]
+    with pytest.raises(InputError, match="it has train, val"):
+        Broden(folder, "test")
+
+
+def test_digest_tells_files_apart(folder: Path) -> None:
+    before = Broden(folder).digest()
+    assert before == Broden(folder).digest() != Broden(folder, "val").digest()
+    with (folder / "images" / "a.png").open("ab") as file:
+        file.write(b"more")
+    assert Broden(folder).digest() != before
+
+
+def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def removed(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+TABLE_FAULTS = [
+    (removed("index.csv"), "index.csv cannot be read"),
+    (removed("label.csv"), "label.csv cannot be read"),
+    (removed("category.csv"), "category.csv cannot be read"),
+    (removed("c_scene.csv"), "c_scene.csv cannot be read"),
+    (removed("images/one.png"), "line 2: no file images/one.png"),
+    (removed("images/b.png"), "line 2: no file images/b.png"),
+    (edit("index.csv", "sh,sw", "sh,xx"), "index.csv has no column sw"),
+    (edit("index.csv", ",train", ""), "index.csv, line 2: not as many cells"),
+    (edit("index.csv", "8,6", "8,six"), "line 2: 'six' is no whole number"),
+    (edit("index.csv", "8,6", "8,0"), "line 2: a size below 1"),
+    (edit("index.csv", "4,3", "9999,9999"), "line 2: labels of 9999 x 9999 pixels"),
+    (edit("index.csv", "300", "301"), "line 2: the label 301 is not in label.csv"),
+    (edit("index.csv", "a.png", "../a.png"), "'../a.png' is not a path below images/"),
+    (edit("index.csv", "one.png", "/etc/passwd"), "'/etc/passwd' is not a path below"),
+    (edit("label.csv", "2,street", "x,street"), "label.csv, line 3: 'x' is no whole number"),
+    (edit("label.csv", "2,street", "1,street"), "line 3: the number 1 is there twice"),
+    (edit("label.csv", "2,street", "70000,street"), "number 70000 is not in"),
+    (edit("label.csv", "scene(1)", "seen(1)"), "the category 'seen' is not in category.csv"),
+    (edit("label.csv", "scene(1)", ""), "line 3: it has no category"),
+    (edit("category.csv", "scene", "../x"), "'../x' is no category's name"),
+    (edit("category.csv", "scene", "object"), "object is there twice"),
+    (edit("c_scene.csv", "1,2,", "1,3,"), "c_scene.csv does not list 2"),
+    (edit("c_scene.csv", "1.0", "much"), "coverage 'much' is no number"),
+]
+
+
+@pytest.mark.parametrize(("change", "named"), TABLE_FAULTS, ids=lambda v: str(v)[:40])
+def test_faults_of_tables_are_named(
+    folder: Path, change: Callable[[Path], None], named: str
+) -> None:
+    change(folder)
+    assert any(named in fault for fault in check_broden(folder))
+    with pytest.raises(InputError, match="not a data set in Broden's layout"):
+        Broden(folder)
+
+
+def test_every_fault_is_named_and_the_error_is_short(folder: Path) -> None:
+    lines = INDEX.splitlines()
+    bad = "\n".join([lines[0], *["lost.png,train,8,6,4,3,,,"] * 12])
+    (folder / "index.csv").write_text(bad + "\n")
+    assert len(check_broden(folder)) == 12
+    with pytest.raises(InputError, match="and 7 more"):
+        Broden(folder)
+
+
+def test_faults_of_pictures_are_named(folder: Path) -> None:
+    images = folder / "images"
+    whole = (images / "a.png").read_bytes()
+    wrong = {
+        "4 x 4 pixels; index.csv, line 2, says 4 x 3": plane([[0] * 4] * 4),
+        "mode L; labels need RGB": Image.new("L", (3, 4)),
+        "has the label 299, not in label.csv": plane([[299, 0, 0], *[[0] * 3] * 3]),
+    }
+    for named, image in wrong.items():
+        image.save(images / "a.png")
+        faults = check_broden(folder)
+        assert len(faults) == 1
+        assert named in faults[0]
+        assert "line 2" in faults[0]
+    for content in (whole[:40], b"GIF89a", b""):
+        (images / "a.png").write_bytes(content)
+        with pytest.raises(InputError, match="cannot be read as a PNG"):
+            Broden(folder).truth(0)
+    (images / "one.png").write_bytes(b"nothing")
+    Image.new("RGB", (9, 8)).save(images / "sub" / "two.png")
+    assert check_broden(folder, files=False) == []
+    first, second, third = check_broden(folder)
+    assert "not an image" in first
+    assert "a.png" in second
+    assert "8 x 9 pixels; index.csv, line 3, says 8 x 6" in third
+
+
+def test_links_do_not_lead_out(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret.png"
+    Image.new("RGB", (6, 8)).save(secret)
+    link = folder / "images" / "one.png"
+    link.unlink()
+    link.symlink_to(secret)
+    with pytest.raises(InputError, match="leads out"):
+        Broden(folder).image(0)
+
+
+def test_missing_file_at_the_time_of_reading(folder: Path) -> None:
+    data = Broden(folder)
+    (folder / "images" / "one.png").unlink()
+    with pytest.raises(ImageReadError, match="no such file"):
+        data.image(0)
+
+
+# -- mini-Broden ---------------------------------------------------------------------------------
+
+
+def test_mini_broden_is_valid_and_the_same_for_a_seed(tmp_path: Path) -> None:
+    first, second = (mini_broden(tmp_path / name, scenes=12, size=96) for name in "ab")
+    other = mini_broden(tmp_path / "c", scenes=12, size=96, seed=1)
+    assert check_broden(first) == []
+    files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
+    assert all((first / f).read_bytes() == (second / f).read_bytes() for f in files)
+    assert (first / "images/00003.jpg").read_bytes() != (other / "images/00003.jpg").read_bytes()
+    data = Broden(first)
+    assert {label.category for label in data.labels} == set(data.categories)
+    assert data.image(0).shape == (96, 96, 3)
+    with (first / "index.csv").open() as file:
+        assert {row["split"] for row in csv.DictReader(file)} == {"train", "val"}
+    # no file is left beside it
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c"}
+
+
+def test_mini_broden_labels_are_where_the_colours_are(tmp_path: Path) -> None:
+    """Colours partition a picture, and an object's parts lie inside it."""
+    data = Broden(mini_broden(tmp_path / "mini", scenes=8, size=96))
+    inside = {"nose": {"cat"}, "handle": {"cup"}, "eye": {"cat", "person"}}
+    for index in range(len(data)):
+        positions, masks = data.truth(index)
+        labels = [data.labels[i] for i in positions]
+        colours = masks[[label.category == "color" for label in labels]]
+        assert (colours.sum(axis=0) == 1).all()
+        where = {label.name: mask for mask, label in zip(masks, labels, strict=True)}
+        for part, owners in inside.items():
+            if part in where:
+                owner = np.any([where[name] for name in owners if name in where], axis=0)
+                assert not (where[part] & ~owner).any()
+
+
+def test_mini_broden_takes_cut_outs(tmp_path: Path) -> None:
+    disc = np.zeros((40, 40, 4), np.uint8)
+    disc[..., :3] = 250, 0, 200
+    y, x = np.mgrid[:40, :40]
+    disc[..., 3] = np.where((x - 20) ** 2 + (y - 20) ** 2 < 200, 255, 0)
+    Image.fromarray(disc).save(tmp_path / "disc.png")
+    path = mini_broden(
+        tmp_path / "mini", scenes=20, size=64, extra_objects={"disc": [tmp_path / "disc.png"]}
+    )
+    data = Broden(path)
+    number = next(i for i, label in enumerate(data.labels) if label.name == "disc")
+    seen = [i for i in range(20) if number in data.truth(i)[0]]
+    assert seen
+    positions, masks = data.truth(seen[0])
+    pixels = data.image(seen[0])[::2, ::2][masks[positions.tolist().index(number)]]
+    assert np.abs(pixels.mean(axis=0) - (250, 0, 200)).max() < 40  # JPEG, and edges
+    Image.new("RGBA", (4, 4)).save(tmp_path / "clear.png")
+    with pytest.raises(InputError, match="no opaque pixel"):
+        mini_broden(tmp_path / "x", extra_objects={"air": [tmp_path / "clear.png"]})
+
+
+def test_mini_broden_does_not_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("")
+    with pytest.raises(InputError, match="in use"):
+        mini_broden(tmp_path)
+    with pytest.raises(InputError, match="scenes must be"):
+        mini_broden(tmp_path / "new", scenes=0)
+
+
+def test_colour_names() -> None:
+    swatches = {
+        "black": (5, 5, 5), "white": (250, 250, 250), "grey": (120, 120, 120),
+        "red": (230, 10, 10), "green": (20, 140, 20), "blue": (10, 10, 240),
+        "yellow": (250, 230, 20), "orange": (255, 130, 10), "brown": (110, 65, 30),
+        "pink": (255, 150, 190), "purple": (120, 10, 130),
+    }  # fmt: skip
+    names = list(COLOURS)
+    found = colour_names(np.array([list(swatches.values())], np.uint8))[0]
+    assert [names[i] for i in found] == list(swatches)
+
+
+def test_cut_outs_have_parts_inside() -> None:
+    found = cut_outs()
+    assert {cut.name for cut in found} >= {"cat", "cup", "person", "rocket"}
+    for cut in found:
+        assert cut.pixels.shape[:2] == cut.mask.shape
+        for mask in (*cut.parts.values(), *cut.materials.values()):
+            assert mask.any()
+            assert not (mask & ~cut.mask).any()

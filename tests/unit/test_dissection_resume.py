@@ -1,0 +1,150 @@
+"""A dissection that is killed goes on where it was, and never with another's results."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from interpretdl.data_processor.files import read_archive
+from interpretdl.dissection import Broden, dissect, mini_broden
+from interpretdl.errors import InputError
+
+# The same network in every process; each batch takes its time and leaves its state.
+PROGRAM = """
+import os, sys, time
+sys.path[:0] = sys.argv[1:2]
+from conftest import toy_network
+from interpretdl.dissection import dissect
+from interpretdl.dissection.broden import Broden
+class Slow(Broden):
+    def image(self, index, channels=3):
+        time.sleep(0.02)
+        return super().image(index, channels)
+dissect(toy_network(), Slow(sys.argv[2]), ["0", "5"], sys.argv[3], input_size=64, baseline=True,
+        batch_size=2, checkpoint_seconds=0)
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mini_broden(tmp_path_factory.mktemp("mini") / "data", scenes=24, size=64)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def run(toy: Any, data: Path, out: Path, **options: Any) -> Any:
+    settings = {"input_size": 64, "baseline": True, "batch_size": 2, **options}
+    return dissect(toy(), data, ["0", "5"], out, **settings)
+
+
+def killed_when(file: Path, data: Path, out: Path, root: Path) -> None:
+    """Start a dissection in a process of its own and kill it when `file` has appeared."""
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, str(root / "tests"), str(data), str(out)],
+        cwd=root,
+    )
+    try:
+        end = time.monotonic() + 60
+        while not file.exists():
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < end
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def test_killed_in_both_phases_and_resumed_gives_the_same_bytes(
+    toy: Any, data: Path, tmp_path: Path, root: Path
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(toy, data, whole)
+    killed_when(parts / "5-thresholds.partial.npz", data, parts, root)
+    assert not (parts / "0-thresholds.npz").exists()
+    assert 0 < read_archive(parts / "5-thresholds.partial.npz")[1]["done"] < 24
+    killed_when(parts / "5-tally.partial.npz", data, parts, root)
+    assert (parts / "0-thresholds.npz").exists()
+    assert not (parts / "0-tally.npz").exists()
+    done = read_archive(parts / "5-tally.partial.npz")[1]["done"]
+
+    seen = []
+
+    class Counted(Broden):
+        def truth(self, index: int) -> Any:
+            seen.append(index)
+            return super().truth(index)
+
+    dissect(
+        toy(), Counted(data), ["0", "5"], parts, input_size=64, baseline=True, batch_size=2
+    )  # fmt: skip
+    assert seen[0] in (done, done - 2)  # killed between the files of two layers, at most
+    # a kill may leave a file that was being written, with a name of its own
+    found = {name: text for name, text in contents(parts).items() if name[0] != "."}
+    assert found == contents(whole)
+    assert not [name for name in found if "partial" in name]
+
+
+def test_an_error_leaves_what_was_done(toy: Any, data: Path, tmp_path: Path) -> None:
+    class Broken(Broden):
+        def image(self, index: int, channels: int = 3) -> Any:
+            if index == 11:
+                raise KeyboardInterrupt
+            return super().image(index, channels)
+
+    options: dict[str, Any] = {"input_size": 64, "batch_size": 2}
+    with pytest.raises(KeyboardInterrupt):
+        dissect(toy(), Broken(data), "0", tmp_path / "a", checkpoint_seconds=0, **options)
+    assert list(contents(tmp_path / "a")) == ["0-thresholds.partial.npz"]
+    first = dissect(toy(), data, "0", tmp_path / "a", **options)
+    second = dissect(toy(), data, "0", tmp_path / "b", **options)
+    assert np.array_equal(first["0"].iou, second["0"].iou)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_a_layer_added_later_takes_up_what_is_there(toy: Any, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options: dict[str, Any] = {"input_size": 64, "batch_size": 2}
+    dissect(toy(), data, "0", out, **options)
+    before = (out / "0-tally.npz").stat().st_mtime_ns
+    both = dissect(toy(), data, ["0", "5"], out, **options)
+    assert (out / "0-tally.npz").stat().st_mtime_ns == before
+    assert list(both.layers) == ["0", "5"]
+    page = (out / "report.html").read_text()
+    assert 'data-layer="5"' in page
+
+
+def test_results_are_not_mixed(toy: Any, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(toy, data, out, baseline=False)
+    before = contents(out)
+    other = mini_broden(tmp_path / "other", scenes=24, size=64, seed=1)
+    for changed, call in {
+        "share": lambda: run(toy, data, out, baseline=False, share=0.01),
+        "input_size": lambda: run(toy, data, out, baseline=False, input_size=32),
+        "data": lambda: run(toy, other, out, baseline=False),
+        "model": lambda: run(lambda: toy(seed=1), data, out, baseline=False),
+    }.items():
+        with pytest.raises(InputError, match=f"another {changed}; results are not mixed"):
+            call()
+    assert contents(out) == before
+    run(toy, data, out, baseline=False, share=0.01, restart=True)
+    assert contents(out) != before
+
+
+def test_a_damaged_file_is_refused(toy: Any, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(toy, data, out, baseline=False)
+    path = out / "0-tally.npz"
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(InputError, match="not a file written by interpretdl"):
+        run(toy, data, out, baseline=False)
