@@ -29,8 +29,9 @@ RATE = 0.01
 
 def digits_network() -> Any:
     """Four convolutions with batch-norm and ReLU, pooling, dense; input [N, 1, 16, 16]."""
-    from interpretdl import Preprocessing
     from paddle import nn
+
+    from interpretdl import Preprocessing
 
     layers: list[Any] = []
     for i, (before, after) in enumerate([(1, 16), (16, 16), (16, 32), (32, 32)]):
@@ -99,7 +100,9 @@ def trained_digits(cache: Path | None = None) -> Trained:
             _train(model, x[:held], y[:held])
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            mine = file.with_name(f".{os.getpid()}-{file.name}")  # tests may run in several processes
+            mine = file.with_name(
+                f".{os.getpid()}-{file.name}"
+            )  # tests may run in several processes
             np.savez(mine, **{key: value.numpy() for key, value in model.state_dict().items()})
             os.replace(mine, file)
     return model, x[held:], y[held:]

@@ -1,0 +1,51 @@
+"""How good an explanation is: evaluators, each stating which way is better, and a table of them."""
+
+from .base import Evaluator
+from .compare import compare
+from .comparison import Comparison
+from .complexity import Sparseness
+from .deletion import (
+    Deletion,
+    DeletionInsertion,
+    DeletionInsertionInterpreterEvaluator,
+    Insertion,
+    Monotonicity,
+    Perturbation,
+    PerturbationInterpreterEvaluator,
+)
+from .evaluation import Evaluation
+from .fidelity import Completeness, Infidelity, InfidelityInterpreterEvaluator, LocalFidelity
+from .localization import PointGame, PointGameSegmentation
+from .randomization import ModelRandomization, RandomLogit
+from .registry import EvaluatorInfo, evaluators, find_evaluator, register_evaluator
+from .stability import Continuity, Selectivity, SensitivityMax
+
+__all__ = [
+    "Comparison",
+    "Completeness",
+    "Continuity",
+    "Deletion",
+    "DeletionInsertion",
+    "DeletionInsertionInterpreterEvaluator",
+    "Evaluation",
+    "Evaluator",
+    "EvaluatorInfo",
+    "Infidelity",
+    "InfidelityInterpreterEvaluator",
+    "Insertion",
+    "LocalFidelity",
+    "ModelRandomization",
+    "Monotonicity",
+    "Perturbation",
+    "PerturbationInterpreterEvaluator",
+    "PointGame",
+    "PointGameSegmentation",
+    "RandomLogit",
+    "Selectivity",
+    "SensitivityMax",
+    "Sparseness",
+    "compare",
+    "evaluators",
+    "find_evaluator",
+    "register_evaluator",
+]

@@ -1,0 +1,260 @@
+"""Evaluator: the base that checks what is given, flags empty maps, and returns an Evaluation."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import InputError
+from ..explanation import Explanation
+from ..interpreter.base import Interpreter
+from ..interpreter.labels import resolve
+from ..model_output import OutputKind
+from ..preprocessing import IMAGENET, Preprocessing
+from ..probe import Probe
+from ..targets import ScoreKind
+from .case import Case, Explain, checked_boxes, checked_masks, explainer_of
+from .evaluation import Array, Evaluation
+from .registry import EvaluatorInfo
+
+__all__ = ["Evaluator"]
+
+
+class Evaluator(ABC):
+    """Base of all evaluators. One writes `evaluate_case` and registers itself.
+
+    Args:
+        model: paddle.nn.Layer; None takes the interpreter's, for those that need a model at all.
+        device: None (where the model is), "cpu", "gpu:0" …; see Probe.
+        use_cuda: InterpretDL's old name for device; deprecated.
+        output, output_kind, batch_size: see Probe.
+        preprocessing: how pictures become inputs (for fill="black" and `evaluate`); None takes
+            the model's, or the interpreter's, or ImageNet's.
+        paddle_model: InterpretDL's name for model.
+
+    Raises:
+        InputError: an argument that does not fit.
+    """
+
+    info: ClassVar[EvaluatorInfo]
+    name: ClassVar[str]
+    higher_is_better: bool
+    """The direction, a fact of the class."""
+    ranks: ClassVar[bool] = True
+    """Whether only the order of a map's values counts, so that a constant map says nothing."""
+
+    def __init__(
+        self,
+        model: Any = None,
+        device: str | None = None,
+        use_cuda: bool | None = None,
+        *,
+        output: int | str | Callable[[Any], Any] | None = None,
+        output_kind: OutputKind | None = None,
+        batch_size: int | None = None,
+        preprocessing: Preprocessing | None = None,
+        paddle_model: Any = None,
+    ) -> None:
+        if use_cuda is not None:
+            warnings.warn(
+                "use_cuda= is deprecated; give device='gpu' or device='cpu'",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+            device = device or ("gpu" if use_cuda else "cpu")
+        model = paddle_model if model is None else model
+        self.probe = (
+            None if model is None else Probe(model, device, output, batch_size, output_kind)
+        )
+        self.preprocessing = preprocessing
+        self._output, self._output_kind = output, output_kind
+
+    @classmethod
+    def common_arguments(cls) -> set[str]:
+        """Names of the arguments that every evaluator's constructor has."""
+        return set(inspect.signature(Evaluator.__init__).parameters)
+
+    @abstractmethod
+    def evaluate_case(self, case: Case) -> Evaluation:
+        """Values of n images whose maps are not empty; see `result`."""
+
+    def settings(self) -> dict[str, Any]:
+        """The evaluator's own options and their values."""
+        return {name: getattr(self, name) for name in self.info.options}
+
+    def __repr__(self) -> str:
+        own = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
+        return f"{type(self).__name__}({own})"
+
+    def result(self, values: Array, **more: Any) -> Evaluation:
+        """An Evaluation by this evaluator."""
+        return Evaluation(
+            self.info.name, np.asarray(values, np.float64), self.higher_is_better, **more
+        )
+
+    def measure(
+        self,
+        x: Array,
+        explanation: Explanation | Array,
+        labels: Any = None,
+        *,
+        interpreter: Interpreter | Explain | None = None,
+        options: Mapping[str, Any] | None = None,
+        signed: bool | None = None,
+        masks: Any = None,
+        boxes: Any = None,
+    ) -> Evaluation:
+        """Evaluate explanations of a batch.
+
+        Args:
+            x: float [N, C, H, W], as the model takes it.
+            explanation: of these images; or values [N, C, H, W], [N, 1, h, w] or [N, h, w].
+            labels: class indexes [N], one for all, or a target; None: those explained, or the top
+                class of each image.
+            interpreter: what made the maps, for evaluators that explain again: an Interpreter, or
+                a function (x, labels) -> values. Its model is used when the evaluator has none.
+            options: the method's options, for explaining again.
+            signed: whether negative values speak against the class: then channels are summed, else
+                their absolute values. None: as the explanation says; False for an array.
+            masks: [N, H, W], true where the object is, at x's size.
+            boxes: for each image x1, y1, x2, y2 in pixels of x (x2 and y2 just outside), or several
+                of them.
+
+        Returns:
+            Evaluation. An image whose map is empty (zero everywhere, not finite, or constant where
+            only the order counts) has the value NaN and is flagged.
+
+        Raises:
+            InputError: shapes that do not fit, or something that the evaluator needs is missing.
+            TargetError, UnsupportedModelError, ResourceError: from the model's runs.
+        """
+        case = self._case(x, explanation, labels, interpreter, options or {}, signed, masks, boxes)
+        flags = self._empty(case)
+        keep = np.array([i for i in range(len(case.x)) if i not in flags], np.int64)
+        if not len(keep):
+            return self.result(np.full(len(case.x), np.nan), flags=flags)
+        found = self.evaluate_case(case.take(keep) if flags else case)
+        flags |= {int(keep[i]): reason for i, reason in found.flags.items()}
+
+        def spread(rows: Array) -> Array:
+            full = np.full((len(case.x), *rows.shape[1:]), np.nan)
+            full[keep] = rows
+            return full
+
+        return replace(
+            found,
+            values=spread(found.values),
+            parts={name: spread(part) for name, part in found.parts.items()},
+            curves={name: spread(curve) for name, curve in found.curves.items()},
+            flags=dict(sorted(flags.items())),
+        )
+
+    def _case(
+        self,
+        x: Array,
+        explanation: Explanation | Array,
+        labels: Any,
+        interpreter: Interpreter | Explain | None,
+        options: Mapping[str, Any],
+        signed: bool | None,
+        masks: Any,
+        boxes: Any,
+    ) -> Case:
+        x = np.asarray(x)
+        if x.ndim != 4 or 0 in x.shape or x.dtype.kind != "f":
+            raise InputError(f"x must be float [N, C, H, W]; got {x.dtype} {list(x.shape)}")
+        values: Any = explanation
+        of: ScoreKind = "logit"
+        if isinstance(explanation, Explanation):
+            values = explanation.values
+            signed = explanation.signed if signed is None else signed
+            of = explanation.parameters.get("gradient_of") or of
+            if labels is None and explanation.labels.min(initial=0) >= 0:
+                labels = explanation.labels
+        values = np.asarray(values)
+        if len(values) != len(x) or values.ndim not in (3, 4) or 0 in values.shape:
+            raise InputError(
+                f"the values of {len(x)} images must be [N, C, h, w] or [N, h, w]; got "
+                f"{list(values.shape)}"
+            )
+        method = interpreter if isinstance(interpreter, Interpreter) else None
+        probe = self.probe or (method.probe if method else None)
+        explain = (
+            explainer_of(interpreter, options)
+            if isinstance(interpreter, Interpreter)
+            else interpreter
+        )
+        needs = self.info.needs
+        for need, there in {
+            "model": probe, "interpreter": interpreter, "masks": masks, "boxes": boxes
+        }.items():  # fmt: skip
+            if need in needs and there is None:
+                raise InputError(f"{type(self).__name__} needs {_GIVE[need]}")
+        if labels is None and probe is not None and needs & {"model", "interpreter", "classes"}:
+            labels = resolve(None, probe.logits(x), None, len(x), range(len(x)))
+        elif labels is not None and not callable(labels):
+            labels = _class_indexes(labels, len(x))
+        if "classes" in needs and callable(labels):
+            raise InputError(f"{type(self).__name__} needs class indexes as labels, not a target")
+        return Case(
+            x=x, values=values, rows=np.arange(len(x)), labels=labels, signed=bool(signed), of=of,
+            preprocessing=self._preprocessing(method), probe=probe, interpreter=method,
+            explain_with=explain, options=options,
+            masks=checked_masks(masks, x), boxes=checked_boxes(boxes, len(x)),
+        )  # fmt: skip
+
+    def _preprocessing(self, interpreter: Interpreter | None = None) -> Preprocessing | None:
+        own = None if self.probe is None else getattr(self.probe.model, "preprocessing", None)
+        given = self.preprocessing or own
+        return given or (interpreter.preprocessing if interpreter else None)
+
+    def _empty(self, case: Case) -> dict[int, str]:
+        """Which maps say nothing, and why."""
+        flags = {}
+        for i, heat in enumerate(case.heat):
+            values = case.values[i]
+            if not np.isfinite(values).all():
+                flags[i] = "the map has values that are not finite"
+            elif not values.any():
+                flags[i] = "the map is empty: zero everywhere"
+            # resizing a constant map leaves differences of a few rounding errors
+            elif self.ranks and np.ptp(heat) <= 1e-6 * np.abs(heat).max():
+                flags[i] = "the map is constant: it orders nothing"
+        return flags
+
+    def probe_for(self, batch_size: int | None) -> Probe:
+        """The evaluator's probe, with another batch size where one is given.
+
+        Raises:
+            InputError: the evaluator has no model.
+        """
+        if self.probe is None:
+            raise InputError(f"{type(self).__name__} needs a model: give it to the constructor")
+        if batch_size is None:
+            return self.probe
+        return Probe(self.probe.model, None, self._output, batch_size, self._output_kind)
+
+    def picture_preprocessing(self) -> Preprocessing:
+        """How `evaluate` reads pictures: as the model wants them, or as ImageNet's."""
+        return self._preprocessing() or IMAGENET
+
+
+_GIVE = {
+    "model": "a model: give it to the constructor, or interpreter= to measure()",
+    "interpreter": "interpreter=, because it explains again",
+    "masks": "masks=, [N, H, W], true where the object is",
+    "boxes": "boxes=, x1, y1, x2, y2 for each image",
+}
+
+
+def _class_indexes(labels: Any, n: int) -> Array:
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu" or array.shape not in ((), (n,)):
+        raise InputError(f"labels must be a class index, {n} of them, or a target; got {labels!r}")
+    return np.array(np.broadcast_to(array, n), np.int64)

@@ -1,0 +1,329 @@
+"""compare(): methods by metrics in one table, taken up again where it was left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data_processor.files import atomic_path, check_writable
+from ..data_processor.readers import read_images
+from ..errors import InputError, InterpretWarning, ResourceError, UnsupportedModelError
+from ..interpreter.base import Interpreter
+from ..interpreter.labels import Labels, resolve
+from ..progress import progress_bar
+from ..version import __version__
+from .base import Evaluator
+from .comparison import Comparison
+from .evaluation import Array, Evaluation
+from .registry import find_evaluator
+
+__all__ = ["compare"]
+
+_FORMAT = "interpretdl comparison 1"
+Method = Interpreter | tuple[Interpreter, Mapping[str, Any]]
+Metric = Evaluator | str
+
+
+@dataclass
+class _Row:
+    """A method with its options."""
+
+    interpreter: Interpreter
+    options: dict[str, Any]
+
+    def settings(self, model: str) -> dict[str, Any]:
+        return {
+            "class": type(self.interpreter).__name__,
+            "model": model,
+            "options": _stated(self.options),
+            **_public(self.interpreter),
+        }
+
+
+def compare(
+    interpreters: Mapping[str, Method] | Sequence[Method],
+    images: Any,
+    evaluators: Mapping[str, Metric] | Sequence[Metric],
+    *,
+    label: Any = None,
+    masks: Any = None,
+    boxes: Any = None,
+    resize_to: int | None = None,
+    crop_to: int | None = None,
+    file: str | os.PathLike[str] | None = None,
+) -> Comparison:
+    """Evaluate methods by metrics on the same images: one table, and a figure.
+
+    Args:
+        interpreters: Interpreters, or pairs of an Interpreter and its options; a mapping gives them
+            names, else the registered ones are used.
+        images: pictures or inputs, as `Interpreter.explain` takes them.
+        evaluators: Evaluators, or their registered names; a mapping gives them names.
+        label: as `Interpreter.explain` takes it; None is the top class of each image (by the first
+            method's model), the same for all methods.
+        masks: for metrics that need them, [N, H, W] at the size of the inputs.
+        boxes: for metrics that need them, x1, y1, x2, y2 for each image.
+        resize_to, crop_to: in place of the model's own preprocessing.
+        file: a .json file that is written after each cell; when it is there, what it has is not
+            computed again. Methods and metrics may be added to it, images and settings not changed.
+
+    Returns:
+        Comparison. A method that cannot be right on its model has NaN there, with the reason among
+        the flags and a warning.
+
+    Raises:
+        InputError: two methods or metrics of one name; methods with different preprocessing; a
+            file made from other images, settings or weights.
+        ResourceError: the file cannot be written (before the work).
+        ImageReadError: no picture can be read; those that cannot are left out with a warning.
+    """
+    rows = {name: _Row(*one) for name, one in _named_methods(interpreters).items()}
+    columns = _named_metrics(evaluators)
+    if not rows or not columns:
+        raise InputError("nothing to compare: give at least one method and one metric")
+    path = None if file is None else check_writable(file, (".json",))
+    first = next(iter(rows.values())).interpreter
+    if any(row.interpreter.preprocessing != first.preprocessing for row in rows.values()):
+        raise InputError("the methods must have one preprocessing; give preprocessing= to each")
+    batch = read_images(images, first.preprocessing, resize_to=resize_to, crop_to=crop_to)
+    given = len(batch.inputs) + len(batch.failures)
+    for index, error in batch.failures.items():
+        warnings.warn(f"input {index} is left out: {error}", InterpretWarning, stacklevel=2)
+    labels = _labels(first, batch.inputs, label, given, batch.indices)
+    masks, boxes = (_kept(each, given, batch.indices) for each in (masks, boxes))
+    store = _Store(path, _common(batch.inputs, labels, masks, boxes))
+    digests: dict[int, str] = {}
+    for name, row in rows.items():
+        model = row.interpreter.model
+        digests.setdefault(id(model), _digest_of_model(model))
+        store.expect("methods", name, row.settings(digests[id(model)]))
+    for name, column in columns.items():
+        store.expect("metrics", name, _metric_settings(column))
+
+    cells: dict[tuple[str, str], Evaluation] = {}
+    with progress_bar(len(rows) * len(columns), "compare", "cell") as bar:
+        for name, row in rows.items():
+            explained = None
+            for metric, column in columns.items():
+                found = store.get(name, metric)
+                if found is None:
+                    bar.set_postfix_str(f"{name}, {metric}")
+                    try:
+                        if explained is None:
+                            explained = row.interpreter.explain(
+                                batch.inputs, label=labels, **row.options
+                            )
+                        found = column.measure(
+                            batch.inputs, explained, labels, interpreter=row.interpreter,
+                            options=row.options, masks=masks, boxes=boxes,
+                        )  # fmt: skip
+                        store.put(name, metric, found)
+                    except UnsupportedModelError as error:
+                        warnings.warn(f"{name}, {metric}: {error}", InterpretWarning, stacklevel=2)
+                        found = _nothing(column, len(batch.inputs), str(error))
+                cells[name, metric] = found
+                bar.update()
+    return Comparison(
+        methods=tuple(rows),
+        metrics=tuple(columns),
+        cells=cells,
+        sources=batch.sources,
+        settings={
+            "version": __version__,
+            "methods": {name: store.settings["methods"][name] for name in rows},
+            "metrics": {name: store.settings["metrics"][name] for name in columns},
+        },
+    )
+
+
+def _named_methods(
+    given: Mapping[str, Method] | Sequence[Method],
+) -> dict[str, tuple[Interpreter, dict[str, Any]]]:
+    pairs = list(given.items()) if isinstance(given, Mapping) else [(None, one) for one in given]
+    named: dict[str, tuple[Interpreter, dict[str, Any]]] = {}
+    for name, one in pairs:
+        interpreter, options = one if isinstance(one, tuple) else (one, {})
+        if not isinstance(interpreter, Interpreter):
+            raise InputError(
+                f"a method is an Interpreter, or one with its options; got {interpreter!r}"
+            )
+        name = name or interpreter.info.name
+        if name in named:
+            raise InputError(f"two methods are named {name!r}; give a mapping with other names")
+        named[name] = (interpreter, dict(options))
+    return named
+
+
+def _named_metrics(given: Mapping[str, Metric] | Sequence[Metric]) -> dict[str, Evaluator]:
+    pairs = list(given.items()) if isinstance(given, Mapping) else [(None, one) for one in given]
+    named: dict[str, Evaluator] = {}
+    for name, one in pairs:
+        evaluator = find_evaluator(one).cls() if isinstance(one, str) else one
+        if not isinstance(evaluator, Evaluator):
+            raise InputError(f"a metric is an Evaluator or its name; got {evaluator!r}")
+        name = name or evaluator.info.name
+        if name in named:
+            raise InputError(f"two metrics are named {name!r}; give a mapping with other names")
+        named[name] = evaluator
+    return named
+
+
+def _labels(
+    interpreter: Interpreter, x: Array, label: Any, given: int, indices: Sequence[int]
+) -> Labels:
+    logits = interpreter.probe.logits(x)
+    names = interpreter.class_names
+    if names is None and logits.ndim == 2 and logits.shape[1] == 1000:
+        from ..lrp_model import imagenet_class_names
+
+        names = imagenet_class_names()
+    return resolve(label, logits, names, given, indices)
+
+
+def _kept(each: Any, given: int, indices: Sequence[int]) -> Any:
+    """Those of the images that could be read."""
+    if each is None or len(each) != given or len(indices) == given:
+        return each
+    return [each[i] for i in indices]
+
+
+def _nothing(evaluator: Evaluator, n: int, reason: str) -> Evaluation:
+    return evaluator.result(np.full(n, np.nan), flags=dict.fromkeys(range(n), reason))
+
+
+# -- what a file may be mixed with -----------------------------------------------------------------
+
+
+def _hash(*parts: Any) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype} {part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _digest_of_model(model: Any) -> str:
+    state = model.state_dict()
+    arrays = [part for name in sorted(state) for part in (name, state[name].numpy())]
+    return f"{type(model).__name__} {_hash(*arrays)}"
+
+
+def _stated(value: Any) -> Any:
+    """A setting as JSON: numbers and texts as they are, arrays and the like by their digest."""
+    if hasattr(value, "numpy"):
+        value = value.numpy()
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.ndarray):
+        return f"array {list(value.shape)} {_hash(value)}"
+    if isinstance(value, Mapping):
+        return {str(name): _stated(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_stated(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    # not by default repr: an address in memory would differ from run to run
+    if hasattr(value, "__qualname__"):
+        return value.__qualname__
+    if "__repr__" in {name for cls in type(value).__mro__[:-1] for name in vars(cls)}:
+        return repr(value)
+    return {"class": type(value).__qualname__, **_public(value)}
+
+
+def _public(thing: Any) -> dict[str, Any]:
+    """The settings that an object holds."""
+    skipped = ("model", "probe", "class_names")
+    return {
+        name: _stated(value)
+        for name, value in vars(thing).items()
+        if not name.startswith("_") and name not in skipped
+    }
+
+
+def _metric_settings(evaluator: Evaluator) -> dict[str, Any]:
+    model = evaluator.probe.model if evaluator.probe else None
+    return {
+        "class": type(evaluator).__name__,
+        "model": None if model is None else _digest_of_model(model),
+        **{name: _stated(value) for name, value in evaluator.settings().items()},
+    }
+
+
+def _common(x: Array, labels: Labels, masks: Any, boxes: Any) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "images": _hash(x),
+        "labels": _stated(labels),
+        "masks": None if masks is None else _hash(np.asarray(masks)),
+        "boxes": None if boxes is None else _hash(*(np.asarray(box, float) for box in boxes)),
+    }
+
+
+class _Store:
+    """Cells that are done, in a file when there is one."""
+
+    def __init__(self, path: Path | None, common: dict[str, Any]) -> None:
+        self.path = path
+        self.settings: dict[str, Any] = {"common": common, "methods": {}, "metrics": {}}
+        self.cells: dict[str, dict[str, Any]] = {}
+        if path is not None and path.is_file() and path.stat().st_size:
+            self._read(path, common)
+
+    def _read(self, path: Path, common: dict[str, Any]) -> None:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != _FORMAT:
+                raise ValueError(f"its format is {content['format']!r}")
+            settings, cells = content["settings"], content["cells"]
+            for row in cells.values():
+                for cell in row.values():
+                    Evaluation.from_json(cell)
+            previous = settings["common"]
+            previous["images"], settings["methods"], settings["metrics"]
+        except OSError as error:
+            raise ResourceError(f"cannot read {path}: {error.strerror or error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is not a file written by compare(): {error}") from error
+        if previous != common:
+            raise InputError(self._mixed("images, labels or version", previous, common))
+        self.settings, self.cells = settings, cells
+
+    def _mixed(self, what: str, before: Any, now: Any) -> str:
+        changed = [
+            name for name in now if not isinstance(before, dict) or before.get(name) != now[name]
+        ]
+        return (
+            f"{self.path} was made with other {what} ({', '.join(changed)} differ); give another "
+            "file, or remove this one"
+        )
+
+    def expect(self, kind: str, name: str, settings: dict[str, Any]) -> None:
+        """Note a method's or metric's settings; InputError if the file has others."""
+        settings = json.loads(json.dumps(settings))  # as it reads when it comes back
+        before = self.settings[kind].setdefault(name, settings)
+        if before != settings:
+            raise InputError(self._mixed(f"settings of {name}", before, settings))
+
+    def get(self, method: str, metric: str) -> Evaluation | None:
+        cell = self.cells.get(method, {}).get(metric)
+        return None if cell is None else Evaluation.from_json(cell)
+
+    def put(self, method: str, metric: str, evaluation: Evaluation) -> None:
+        self.cells.setdefault(method, {})[metric] = evaluation.as_json()
+        if self.path is None:
+            return
+        content = {"format": _FORMAT, "settings": self.settings, "cells": self.cells}
+        with atomic_path(self.path) as temporary:
+            temporary.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")

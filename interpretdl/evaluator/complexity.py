@@ -1,0 +1,41 @@
+"""How much a map asks of the person who reads it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import Evaluator
+from .case import Case
+from .evaluation import Evaluation
+from .registry import register_evaluator
+
+__all__ = ["Sparseness"]
+
+
+@register_evaluator(
+    "sparseness",
+    higher_is_better=True,
+    paper="Chalasani et al.: Concise Explanations of Neural Networks using Adversarial Training, "
+    "2020",
+    url="https://arxiv.org/abs/1810.06583",
+    needs=(),
+)
+class Sparseness(Evaluator):
+    """Gini index of a map's absolute values: 0 when all are equal, near 1 when one has it all.
+
+        G = Σ_k (2k − n − 1) |R|_(k) / (n Σ |R|),  values in rising order, k = 1 … n
+
+    The map is taken at the image's size, channels summed. No model is needed.
+    """
+
+    ranks = False
+
+    def evaluate_case(self, case: Case) -> Evaluation:
+        size = np.abs(case.heat.reshape(len(case.x), -1).astype(np.float64))
+        size.sort(axis=1)
+        n = size.shape[1]
+        weights = 2 * np.arange(1, n + 1) - n - 1
+        total = n * size.sum(axis=1)
+        known = np.where(total > 0, total, np.nan)
+        flags = {int(i): "the channels cancel out" for i in np.flatnonzero(total == 0)}
+        return self.result(size @ weights / known, flags=flags)

@@ -1,0 +1,215 @@
+"""Sanity checks: a map should depend on what the model has learned, and on the class."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import InputError, UnsupportedModelError
+from ..interpreter.base import Interpreter
+from ..progress import progress_bar
+from .base import Evaluator
+from .case import Case, explainer_of
+from .evaluation import Array, Evaluation, mean_of
+from .registry import register_evaluator
+
+__all__ = ["ModelRandomization", "RandomLogit", "rank_correlation"]
+
+
+def rank_correlation(a: Array, b: Array) -> Array:
+    """Spearman's correlation of each image's maps, float64 [n]; equal values share their mean rank.
+
+    NaN where one of the maps is constant or not finite.
+    """
+    from scipy.stats import rankdata
+
+    result = np.full(len(a), np.nan)
+    for i, (one, other) in enumerate(zip(a, b, strict=True)):
+        if np.isfinite(one).all() and np.isfinite(other).all() and np.ptp(one) and np.ptp(other):
+            result[i] = np.corrcoef(rankdata(one), rankdata(other))[0, 1]
+    return result
+
+
+def _tensors_of(layer: Any, deep: bool) -> list[Any]:
+    """Floating-point parameters and buffers (batch-norm's statistics) of a layer."""
+    every = [*layer.parameters(include_sublayers=deep), *layer.buffers(include_sublayers=deep)]
+    return [tensor for tensor in every if tensor.is_floating_point()]
+
+
+def _random_like(values: Array, rng: np.random.Generator) -> Array:
+    """Weights from a normal distribution as wide as the old ones; vectors (biases, batch-norm's) in
+    another order, so that activations keep their size."""
+    fresh = rng.normal(0, values.std() or 1.0, values.shape)
+    return np.asarray(fresh if values.ndim > 1 else rng.permutation(values), values.dtype)
+
+
+@register_evaluator(
+    "model_randomization",
+    higher_is_better=False,
+    paper="Adebayo et al.: Sanity Checks for Saliency Maps, 2018",
+    url="https://arxiv.org/abs/1810.03292",
+    needs=("model", "interpreter"),
+    random=True,
+)
+class ModelRandomization(Evaluator):
+    """Rank correlation of a map with the map of the same model with random weights, in size.
+
+    A map that stays the same when the weights are random does not show what the model has learned.
+    ρ is Spearman's, and the curve has it for each layer. The value is |ρ| when all are random
+    ("cascading"), or the mean of |ρ| over layers ("independent"). A coarse map has a large |ρ| by
+    chance: `n_draws` takes ρ's mean over several random models first. The model itself is not
+    touched: a copy is.
+
+    Args:
+        model, device, **common: see Evaluator; the interpreter's model is the one that is copied.
+        mode: "cascading": from the output to the input, layers stay random; "independent": one
+            layer at a time.
+        n_draws: random models over which ρ is averaged.
+        layers: names of layers, from the output on, each with all that is in it; None takes every
+            layer that ran and has parameters of its own.
+        seed: of the weights.
+
+    Raises:
+        InputError: unknown mode, n_draws below 1; the interpreter is not an Interpreter.
+        LayerNotFoundError: no layer of that name.
+        UnsupportedModelError: the model cannot be copied, or no layer has parameters.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        device: str | None = None,
+        *,
+        mode: Literal["cascading", "independent"] = "cascading",
+        n_draws: int = 1,
+        layers: Sequence[str] | None = None,
+        seed: int = 0,
+        **common: Any,
+    ) -> None:
+        super().__init__(model, device, **common)
+        if n_draws < 1:
+            raise InputError(f"n_draws must be at least 1; got {n_draws}")
+        if mode not in ("cascading", "independent"):
+            raise InputError(f"mode must be 'cascading' or 'independent'; got {mode!r}")
+        self.mode, self.n_draws, self.seed = mode, n_draws, seed
+        self.layers = None if layers is None else tuple(layers)
+
+    def evaluate_case(self, case: Case) -> Evaluation:
+        names = list(self.layers) if self.layers is not None else _layers_of(case)
+        if not names:
+            raise UnsupportedModelError("no layer of this model has parameters to randomise")
+        with progress_bar(self.n_draws * len(names), "model randomization", "layer") as bar:
+            draws = [self._curve(case, names, draw, bar) for draw in range(self.n_draws)]
+        # a draw whose map is empty does not count
+        curve = np.ma.masked_invalid(draws).mean(axis=0).filled(np.nan)
+        if self.mode == "cascading":
+            values = np.abs(curve[:, -1])
+        else:
+            values = np.array([mean_of(np.abs(row)) for row in curve])
+        flags = {
+            int(i): "the map of the random model is empty" for i in np.flatnonzero(np.isnan(values))
+        }
+        return self.result(
+            values,
+            curves={"rank correlation": curve},
+            axis=np.arange(len(names), dtype=np.float64),
+            axis_label="layers made random" + (" up to" if self.mode == "cascading" else ""),
+            ticks=tuple(names),
+            flags=flags,
+        )
+
+    def _curve(self, case: Case, names: Sequence[str], draw: int, bar: Any) -> Array:
+        """ρ of each image for each layer in one random model, float64 [n, layers]."""
+        twin = _copied(case.method)
+        explain = explainer_of(twin, case.options)
+        curve = np.empty((len(case.x), len(names)))
+        for j, name in enumerate(names):
+            layer = twin.probe.layer(name)
+            tensors = _tensors_of(layer, deep=self.layers is not None)
+            before = [tensor.numpy().copy() for tensor in tensors]
+            rng = np.random.default_rng([self.seed, draw, j])
+            for tensor, values in zip(tensors, before, strict=True):
+                tensor.set_value(_random_like(values, rng))
+            curve[:, j] = rank_correlation(
+                case.heat, case.heat_of(explain(case.x, case.target_labels))
+            )
+            if self.mode == "independent":
+                for tensor, values in zip(tensors, before, strict=True):
+                    tensor.set_value(values)
+            bar.update()
+        return curve
+
+
+def _copied(interpreter: Interpreter) -> Interpreter:
+    try:
+        return copy.deepcopy(interpreter)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise UnsupportedModelError(
+            f"the model cannot be copied ({error}), and it is not randomised itself; take what is "
+            "not a parameter or a leaf tensor out of it"
+        ) from error
+
+
+def _layers_of(case: Case) -> list[str]:
+    """Layers with parameters of their own, from the output to the input."""
+    probe = case.method.probe
+    ran = reversed(probe.layer_shapes(case.x))
+    return [name for name in ran if probe.layer(name).parameters(include_sublayers=False)]
+
+
+@register_evaluator(
+    "random_logit",
+    higher_is_better=False,
+    paper="Sixt, Granz, Landgraf: When Explanations Lie, 2020",
+    url="https://arxiv.org/abs/1912.09818",
+    needs=("model", "interpreter", "classes"),
+    random=True,
+)
+class RandomLogit(Evaluator):
+    """Rank correlation of a map with the map for another class, drawn at random, in size.
+
+    A map that is the same for every class does not explain the class. The value is |ρ| (Spearman).
+
+    Args:
+        model, device, **common: see Evaluator.
+        n_classes: other classes drawn for each image; the value is the mean over them.
+        seed: of the draw, with each image's index.
+
+    Raises:
+        InputError: n_classes is below 1, or not below the model's number of classes.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        device: str | None = None,
+        *,
+        n_classes: int = 1,
+        seed: int = 0,
+        **common: Any,
+    ) -> None:
+        super().__init__(model, device, **common)
+        if n_classes < 1:
+            raise InputError(f"n_classes must be at least 1; got {n_classes}")
+        self.n_classes, self.seed = n_classes, seed
+
+    def evaluate_case(self, case: Case) -> Evaluation:
+        classes = case.model.logits(case.x[:1]).shape[1]
+        if self.n_classes >= classes:
+            raise InputError(f"n_classes={self.n_classes}, but there are {classes - 1} others")
+        labels = np.asarray(case.target_labels)
+        others = np.empty((len(labels), self.n_classes), np.int64)
+        for i, (row, label) in enumerate(zip(case.rows, labels, strict=True)):
+            rng = np.random.default_rng([self.seed, int(row)])
+            others[i] = rng.permutation(np.delete(np.arange(classes), label))[: self.n_classes]
+        found = [
+            np.abs(rank_correlation(case.heat, case.heat_of(case.explain(case.x, other))))
+            for other in others.T
+        ]
+        values = np.array([mean_of(row) for row in np.stack(found, axis=1)])
+        empty = np.flatnonzero(np.isnan(values))
+        flags = {int(i): "the map of the other class is empty" for i in empty}
+        return self.result(values, flags=flags)

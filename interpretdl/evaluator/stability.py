@@ -1,0 +1,239 @@
+"""Whether maps change little when images do, and whether what they show matters as they change."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import InputError
+from ..progress import progress_bar
+from ..targets import ScoreKind
+from .base import Evaluator
+from .case import Case
+from .evaluation import Array, Evaluation
+from .registry import register_evaluator
+from .removal import Fill, area, check_fill, filled, grid_regions, region_sums
+
+__all__ = ["Continuity", "Selectivity", "SensitivityMax", "translated"]
+
+_MONTAVON = "Montavon, Samek, Müller: Methods for Interpreting and Understanding DNNs, 2018"
+_MONTAVON_URL = "https://arxiv.org/abs/1706.07979"
+
+
+def _norm(values: Array, order: int) -> Array:
+    """L1 or L2 norm of each image's values, float64 [n]."""
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    norms: Array = np.linalg.norm(flat, order, axis=1)
+    return norms
+
+
+def translated(x: Array, shift: int, axis: int) -> Array:
+    """Images [n, C, H, W] moved by whole pixels along an axis; the edge is repeated."""
+    size = x.shape[axis]
+    return np.take(x, np.clip(np.arange(size) - shift, 0, size - 1), axis=axis)
+
+
+@register_evaluator(
+    "continuity",
+    higher_is_better=False,
+    paper=_MONTAVON,
+    url=_MONTAVON_URL,
+    needs=("interpreter",),
+)
+class Continuity(Evaluator):
+    """The largest change of a map for a change of the image: max ‖R(x) − R(x′)‖₁ / ‖x − x′‖₂.
+
+    x′ runs over translations of x, with the class explained for x. The values' scale is the map's:
+    with `normalize` methods can be compared.
+
+    Args:
+        model, device, **common: see Evaluator.
+        max_shift: the series goes from -max_shift to max_shift pixels; translations by the whole
+            picture or more are left out.
+        step: pixels from one translation to the next.
+        direction: "horizontal" or "vertical".
+        normalize: divide the maps by ‖R(x)‖₁.
+
+    Raises:
+        InputError: an option is out of range.
+    """
+
+    ranks = False
+
+    def __init__(
+        self,
+        model: Any = None,
+        device: str | None = None,
+        *,
+        max_shift: int = 20,
+        step: int = 4,
+        direction: Literal["horizontal", "vertical"] = "horizontal",
+        normalize: bool = False,
+        **common: Any,
+    ) -> None:
+        super().__init__(model, device, **common)
+        if not 1 <= step <= max_shift:
+            raise InputError(
+                f"step must be at least 1 and max_shift not smaller; got {step} and {max_shift}"
+            )
+        if direction not in ("horizontal", "vertical"):
+            raise InputError(f"direction must be 'horizontal' or 'vertical'; got {direction!r}")
+        self.max_shift, self.step = max_shift, step
+        self.direction, self.normalize = direction, normalize
+
+    def evaluate_case(self, case: Case) -> Evaluation:
+        axis = 3 if self.direction == "horizontal" else 2
+        furthest = min(self.max_shift, case.x.shape[axis] - 1)
+        ahead = list(range(self.step, furthest + 1, self.step))
+        shifts = [-shift for shift in reversed(ahead)] + ahead
+        if not shifts:
+            raise InputError(
+                f"the images are too small for translations of {self.step} pixels; give step="
+            )
+        ratios = np.empty((len(case.x), len(shifts)))
+        with progress_bar(len(shifts), "continuity", "translation") as bar:
+            for j, shift in enumerate(shifts):
+                moved = translated(case.x, shift, axis)
+                change = _norm(case.explain(moved) - case.values, 1)
+                way = _norm(moved - case.x, 2)
+                # an image that looks the same when moved says nothing at this translation
+                ratios[:, j] = np.where(way > 0, change / np.where(way > 0, way, 1), np.nan)
+                bar.update()
+        if self.normalize:
+            ratios /= _norm(case.values, 1)[:, None]
+        still = np.asarray(np.isnan(ratios).all(axis=1))
+        values = np.where(still, np.nan, np.nanmax(np.where(still[:, None], 0, ratios), axis=1))
+        return self.result(
+            values,
+            curves={"change": ratios},
+            axis=np.array(shifts, np.float64),
+            axis_label=f"{self.direction} translation in pixels",
+            flags={int(i): "translations do not change the image" for i in np.flatnonzero(still)},
+        )
+
+
+@register_evaluator(
+    "sensitivity_max",
+    higher_is_better=False,
+    paper="Yeh et al.: On the (In)fidelity and Sensitivity of Explanations, 2019",
+    url="https://arxiv.org/abs/1901.09392",
+    needs=("interpreter",),
+    random=True,
+)
+class SensitivityMax(Evaluator):
+    """The largest change of a map in a small ball around the image: max ‖R(x + δ) − R(x)‖₂.
+
+    Args:
+        model, device, **common: see Evaluator.
+        radius: of the ball (largest change of any value), a share of the image's range.
+        n_samples: points δ, uniform in the ball.
+        normalize: divide by ‖R(x)‖₂, so that maps of different scale can be compared.
+        seed: of the points, with each image's index.
+
+    Raises:
+        InputError: an option is out of range.
+    """
+
+    ranks = False
+
+    def __init__(
+        self,
+        model: Any = None,
+        device: str | None = None,
+        *,
+        radius: float = 0.02,
+        n_samples: int = 10,
+        normalize: bool = True,
+        seed: int = 0,
+        **common: Any,
+    ) -> None:
+        super().__init__(model, device, **common)
+        if radius <= 0 or n_samples < 1:
+            raise InputError(
+                f"radius must be above 0, n_samples at least 1; got {radius} and {n_samples}"
+            )
+        self.radius, self.n_samples = radius, n_samples
+        self.normalize, self.seed = normalize, seed
+
+    def evaluate_case(self, case: Case) -> Evaluation:
+        draws = [np.random.default_rng([self.seed, int(row)]) for row in case.rows]
+        reach = [self.radius * float(np.ptp(one)) for one in case.x]
+        changes = np.empty((len(case.x), self.n_samples))
+        with progress_bar(self.n_samples, "sensitivity", "point") as bar:
+            for j in range(self.n_samples):
+                noise = [
+                    rng.uniform(-r, r, case.x.shape[1:])
+                    for rng, r in zip(draws, reach, strict=True)
+                ]
+                near = (case.x + np.stack(noise)).astype(case.x.dtype)
+                changes[:, j] = _norm(case.explain(near) - case.values, 2)
+                bar.update()
+        if self.normalize:
+            changes /= _norm(case.values, 2)[:, None]
+        return self.result(changes.max(axis=1))
+
+
+@register_evaluator(
+    "selectivity",
+    higher_is_better=False,
+    paper=_MONTAVON,
+    url=_MONTAVON_URL,
+    needs=("model", "interpreter"),
+)
+class Selectivity(Evaluator):
+    """Area under the score while the most relevant patch is taken out, explained anew each time.
+
+    The area is divided by the number of steps: it is the mean height of the curve.
+
+    Args:
+        model, device, **common: see Evaluator.
+        patch: side of a patch in pixels.
+        steps: patches taken out; fewer when the picture has fewer.
+        fill: what stands where a patch was, see DeletionInsertion.
+        of: the score that is watched; None is the one explained.
+
+    Raises:
+        InputError: an option is out of range.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        device: str | None = None,
+        *,
+        patch: int = 4,
+        steps: int = 20,
+        fill: Fill = 0.0,
+        of: ScoreKind | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(model, device, **common)
+        if steps < 1 or patch < 1:
+            raise InputError(f"steps and patch must be at least 1; got {steps} and {patch}")
+        self.patch, self.steps, self.fill, self.of = patch, steps, check_fill(fill), of
+
+    def evaluate_case(self, case: Case) -> Evaluation:
+        n, (height, width) = len(case.x), case.x.shape[2:]
+        regions = grid_regions(height, width, self.patch)
+        steps = min(self.steps, int(regions.max()) + 1)
+        base = filled(case.x, self.fill, case.preprocessing)
+        target = case.target(self.of)
+        x, heat = case.x.copy(), case.heat
+        gone = np.zeros((n, int(regions.max()) + 1), bool)
+        curve = np.empty((n, steps + 1))
+        curve[:, 0] = case.model.scores(x, target)
+        with progress_bar(steps, "selectivity", "patch") as bar:
+            for step in range(steps):
+                worst = np.where(gone, -np.inf, region_sums(heat, regions)).argmax(axis=1)
+                gone[np.arange(n), worst] = True
+                patch = regions[None] == worst[:, None, None]
+                x = np.where(patch[:, None], base, x)
+                curve[:, step + 1] = case.model.scores(x, target)
+                if step + 1 < steps:
+                    heat = case.heat_of(case.explain(x))
+                bar.update()
+        axis = np.arange(steps + 1, dtype=np.float64)
+        return self.result(
+            area(curve, axis), curves={"score": curve}, axis=axis, axis_label="patches taken out"
+        )
