@@ -61,10 +61,12 @@ class CAMInterpreter(CAMBase):
         classes = _classes(labels, len(x))
         names = self.layer_names(x, target_layer_name)
         dense = self._dense_layer(x)
-        found = self.probe.activations(x, [*names, f"{dense}:input", dense])
+        # One run for activations and logits; its backward pass is through the dense layer only.
+        ends = [*names, f"{dense}:input", dense]
+        run = self.probe.gradients(x, ClassScore(classes), at=ends)
+        found = run.activations
         # Up to a constant for each image: the logits may be a softmax's logarithm.
-        logits = self.probe.logits(x)
-        if not _same(_centred(found[dense]), _centred(logits)):
+        if not _same(_centred(found[dense]), _centred(run.outputs)):
             raise _unsupported(f"what follows its last dense layer {dense!r} changes the logits")
         weights = self.probe.layer(dense).weight.numpy().T[classes]
         maps = []
@@ -166,8 +168,13 @@ class EigenCAMInterpreter(CAMBase):
 
 def _first_component(activation: Array) -> Array:
     n, channels, h, w = activation.shape
-    rows = activation.reshape(n, channels, h * w).transpose(0, 2, 1)
-    u, s, _ = np.linalg.svd(rows, full_matrices=False)
-    first = u[:, :, 0] * s[:, :1]
+    rows = activation.reshape(n, channels, h * w).transpose(0, 2, 1).astype(np.float64)
+    # From the smaller of A Aᵀ and Aᵀ A: many times faster than the singular vectors of A.
+    if h * w <= channels:
+        values, vectors = np.linalg.eigh(rows @ rows.transpose(0, 2, 1))
+        first = vectors[..., -1] * np.sqrt(np.maximum(values[:, -1:], 0))
+    else:
+        _, vectors = np.linalg.eigh(rows.transpose(0, 2, 1) @ rows)
+        first = (rows @ vectors[..., -1:])[..., 0]
     sign = np.where((first * (rows**2).sum(axis=2)).sum(axis=1, keepdims=True) < 0, -1, 1)
     return np.asarray(np.maximum(sign * first, 0).reshape(n, h, w))
