@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 import interpretdl as it
+from interpretdl.data_processor.readers import read_images
 from interpretdl.interpreter.baselines import baselines_of
 from interpretdl.interpreter.integrated_gradients import quadrature, refined
 
@@ -418,16 +419,23 @@ def test_black_is_not_guessed_for_unknown_channels() -> None:
     np.testing.assert_array_equal(got, expected)
 
 
-def random_states() -> tuple[str, ...]:
+def next_draws() -> list[float]:
     # the old global generator is the one that must stay as it is
-    return str(np.random.get_state()), str(paddle.get_rng_state())  # noqa: NPY002
+    return [float(np.random.random()), float(paddle.rand([1])[0])]  # noqa: NPY002
+
+
+def seed_global() -> None:
+    np.random.seed(5)  # noqa: NPY002  # likewise
+    paddle.seed(5)
 
 
 def test_ctrl_c_leaves_the_model_and_the_random_state_as_they_were(toy: Any) -> None:
     model = toy().train()
     hooks = [len(layer._forward_post_hooks) for layer in model.sublayers()]
     frozen = [p.stop_gradient for p in model.parameters()]
-    states = random_states()
+    seed_global()
+    expected = next_draws()
+    seed_global()
     runs = 0
 
     def target(output: Any) -> Any:
@@ -444,23 +452,27 @@ def test_ctrl_c_leaves_the_model_and_the_random_state_as_they_were(toy: Any) -> 
     assert [len(layer._forward_post_hooks) for layer in model.sublayers()] == hooks
     assert [p.stop_gradient for p in model.parameters()] == frozen
     assert all(p.grad is None for p in model.parameters())
-    assert random_states() == states
+    assert next_draws() == expected
 
 
 @pytest.mark.filterwarnings("ignore:.*did not meet tolerance")
 def test_real_photographs_meet_the_tolerance_or_are_flagged(root: Path) -> None:
+    """From black nearly all of the score's rise lies on a few hundredths of the path, so a cat
+    needs hundreds of steps; from its own darker self, a few."""
     model = it.lrp_model.efficientnet_lite0(pretrained=True)
     pictures = [root / "assets" / name for name in ("chelsea.png", "coffee.png")]
     method = it.IntegratedGradientsInterpreter(model)
-    found = method.explain(pictures, steps=3, tolerance=0.01, max_steps=27, gradient_of="logit")
-    x = np.concatenate([model.preprocessing.normalize(found.images)])
-    black = np.broadcast_to(model.preprocessing.bounds()[0], x[:1].shape).astype(np.float32)
-    f, f0 = method.probe.logits(x), method.probe.logits(black)[0]
+    x = read_images(pictures, model.preprocessing).inputs
+    base = np.stack([np.broadcast_to(model.preprocessing.bounds()[0][0], x[0].shape), 0.8 * x[1]])
+    base = base.astype(np.float32)
+    found = method.explain(
+        x, baselines=base, steps=3, tolerance=0.01, max_steps=27, gradient_of="logit"
+    )
+    facts = found.diagnostics
     for i, label in enumerate(found.labels):
-        rise = f[i, label] - f0[label]
-        error = abs(found.values[i].sum(dtype=np.float64) - rise) / abs(rise)
-        assert error == pytest.approx(found.diagnostics["completeness_error"][i], abs=1e-3)
-        assert found.diagnostics["converged"][i] == (
-            found.diagnostics["completeness_error"][i] <= 0.01
-        )
-        assert found.diagnostics["converged"][i] or found.diagnostics["steps"][i] == 27
+        f, f0 = method.probe.logits(np.stack([x[i], base[i]]))[:, label]
+        error = abs(found.values[i].sum(dtype=np.float64) - (f - f0)) / abs(f - f0)
+        assert facts["completeness_error"][i] == pytest.approx(error, abs=1e-3)
+        assert facts["converged"][i] == (facts["completeness_error"][i] <= 0.01)
+        assert facts["converged"][i] or facts["steps"][i] == 27
+    assert facts["converged"][1]
