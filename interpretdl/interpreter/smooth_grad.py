@@ -144,7 +144,10 @@ class NoisyMean:
         n, variance = moments.weight[image], moments.central(2, image)
         if n < 2:
             return variance, np.full_like(variance, np.inf)
-        return variance, np.sqrt(np.maximum(moments.central(4, image) - variance**2, 0) / n)
+        # Var(s²) = (μ₄ - σ⁴ (n-3)/(n-1)) / n, and the divisor is n here
+        share = (n / (n - 1)) ** 2 * (n - 3) / (n - 1)
+        spread = np.maximum(moments.central(4, image) - share * variance**2, 0) / n
+        return variance, np.sqrt(spread) * (n - 1) / n
 
     @staticmethod
     def _relative(value: Array, error: Array) -> float:
