@@ -121,18 +121,20 @@ class ClassScore(Target):
 
 
 class SegmentationScore(Target):
-    """Score of a class in a region of a segmentation: the sum over the region's pixels.
+    """Score of a class in a region of a segmentation: the mean over the region's pixels.
 
-    As in Vinogradova, Dibrov, Myers: Towards Interpretable Semantic Segmentation via
-    Gradient-weighted Class Activation Mapping, 2020 (https://arxiv.org/abs/2002.11434).
+    Vinogradova, Dibrov, Myers: Towards Interpretable Semantic Segmentation via Gradient-weighted
+    Class Activation Mapping, 2020 (https://arxiv.org/abs/2002.11434) take the sum. The mean keeps
+    the size of one pixel's score, which methods with a softmax over scores depend on.
 
     Args:
         labels: int, or ints [N], each in [0, K).
         region: bool [H, W], or [N, H, W] for a region of each image, at the size of the model's
             output. None: the pixels for which the class has the largest logit (with K = 1: a
-            logit of 0 or more), found anew in each output. A class that is predicted nowhere then
-            scores 0, and its gradient is 0. To hold on to what is predicted for the image itself,
-            also where a method changes the image, give `logits.argmax(1) == label`.
+            logit of 0 or more), found anew in each output; their sum is divided by all H·W pixels,
+            so that the score falls with the area. A class that is predicted nowhere scores 0 and
+            has no gradient. To hold on to what is predicted for the image itself, also where a
+            method changes the image, give `logits.argmax(1) == label`.
         of: the score of a pixel: "logit" (default), "probability", "loss" or "contrast" as in
             ClassScore. A network trained with cross entropy says nothing by adding the same to all
             of a pixel's logits, yet a class's logit goes along; "contrast" does not.
@@ -178,18 +180,19 @@ class SegmentationScore(Target):
             )
         n, classes, *size = output.shape
         labels = _labels_of(self.labels, n, classes)
+        pixels = _score(output, labels, self.of)
         if self.region is None:
             fixed = output.detach()
             best = fixed.max(axis=1) if classes > 1 else 0
-            inside = _score(fixed, labels, "logit") >= best
-        else:
-            if list(self.region.shape) not in (size, [n, *size]):
-                raise TargetError(
-                    f"region is {list(self.region.shape)}, but the output {list(output.shape)} "
-                    f"needs {size} or {[n, *size]}"
-                )
-            inside = paddle.to_tensor(self.region, place=output.place)
-        return (_score(output, labels, self.of) * inside.astype(output.dtype)).sum(axis=[1, 2])
+            inside = (_score(fixed, labels, "logit") >= best).astype(output.dtype)
+            return (pixels * inside).mean(axis=[1, 2])
+        if list(self.region.shape) not in (size, [n, *size]):
+            raise TargetError(
+                f"region is {list(self.region.shape)}, but the output {list(output.shape)} "
+                f"needs {size} or {[n, *size]}"
+            )
+        inside = paddle.to_tensor(self.region, place=output.place).astype(output.dtype)
+        return (pixels * inside).sum(axis=[1, 2]) / inside.sum(axis=[-2, -1])
 
     def __repr__(self) -> str:
         region = None if self.region is None else f"bool {list(self.region.shape)}"

@@ -73,30 +73,31 @@ REGION = np.array([[True, False], [False, True]])
 
 
 def test_segmentation_score() -> None:
-    assert scores(it.SegmentationScore(1, REGION), OUTPUT).tolist() == [3 + 7, 9 + 8]
-    assert scores(it.SegmentationScore([0, 1], REGION), OUTPUT).tolist() == [1 + 0, 9 + 8]
-    each = it.SegmentationScore(1, np.stack([REGION, ~REGION]))
-    assert scores(each, OUTPUT).tolist() == [3 + 7, 0 + 0]
-    assert scores(take(each, np.array([1, 1])), OUTPUT).tolist() == [4 + 1, 0 + 0]
-    # where the class is predicted: pixels (0, 0), (1, 1) of the first image and the second
-    assert scores(it.SegmentationScore(1), OUTPUT).tolist() == [3 + 7, 9 + 8]
-    assert scores(it.SegmentationScore(0), OUTPUT).tolist() == [5 + 2, 1 + 1]
+    assert scores(it.SegmentationScore(1, REGION), OUTPUT).tolist() == [(3 + 7) / 2, (9 + 8) / 2]
+    assert scores(it.SegmentationScore([0, 1], REGION), OUTPUT).tolist() == [(1 + 0) / 2, 17 / 2]
+    corner = np.array([[False, False], [True, False]])
+    each = it.SegmentationScore(1, np.stack([REGION, corner]))
+    assert scores(each, OUTPUT).tolist() == [(3 + 7) / 2, 0]
+    assert scores(take(each, np.array([1, 1])), OUTPUT).tolist() == [1, 0]
+    # where the class is predicted: pixels (0, 0), (1, 1) of the first image and the second; of 4
+    assert scores(it.SegmentationScore(1), OUTPUT).tolist() == [(3 + 7) / 4, (9 + 8) / 4]
+    assert scores(it.SegmentationScore(0), OUTPUT).tolist() == [(5 + 2) / 4, (1 + 1) / 4]
     # with two classes the contrast is the difference
     contrast = it.SegmentationScore(1, REGION, "contrast")
-    assert scores(contrast, OUTPUT).tolist() == [2 + 7, 9 + 7]
-    assert scores(take(contrast, np.array([1])), OUTPUT[1:]).tolist() == [16]
+    assert scores(contrast, OUTPUT).tolist() == [(2 + 7) / 2, (9 + 7) / 2]
+    assert scores(take(contrast, np.array([1])), OUTPUT[1:]).tolist() == [8]
     odds = 1 / (1 + np.exp(-(OUTPUT[:, 1] - OUTPUT[:, 0])))
     found = scores(it.SegmentationScore(1, REGION, "probability"), OUTPUT)
-    np.testing.assert_allclose(found, odds[:, REGION].sum(axis=1))
+    np.testing.assert_allclose(found, odds[:, REGION].mean(axis=1))
     # one class: a logit of 0 or more
-    assert scores(it.SegmentationScore(0), OUTPUT[:, :1] - 1.5).tolist() == [3.5 + 0.5, 0]
+    assert scores(it.SegmentationScore(0), OUTPUT[:, :1] - 1.5).tolist() == [(3.5 + 0.5) / 4, 0]
 
 
 def test_segmentation_score_gradient_is_the_region() -> None:
     expected = np.zeros_like(OUTPUT)
     expected[:, 1] = REGION
-    assert np.array_equal(gradient(it.SegmentationScore(1, REGION), OUTPUT), expected)
-    assert np.array_equal(gradient(it.SegmentationScore(1), OUTPUT), expected)
+    assert np.array_equal(gradient(it.SegmentationScore(1, REGION), OUTPUT), expected / 2)
+    assert np.array_equal(gradient(it.SegmentationScore(1), OUTPUT), expected / 4)
     nowhere = it.SegmentationScore(0)
     assert scores(nowhere, OUTPUT - [[[[9]], [[0]]]]).tolist() == [0, 0]
     assert not gradient(nowhere, OUTPUT - [[[[9]], [[0]]]]).any()
