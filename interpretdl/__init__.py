@@ -1,7 +1,12 @@
 """interpretdl: why a PaddlePaddle image classifier decided what it decided."""
 
+import warnings as _warnings
+
 try:
-    import paddle as _paddle  # noqa: F401  # asked for here so that its absence is explained
+    with _warnings.catch_warnings():
+        # Paddle says on import that a compiler cache is missing, which nothing here needs.
+        _warnings.filterwarnings("ignore", "No ccache found")
+        import paddle as _paddle  # noqa: F401  # asked for here so that its absence is explained
 except ModuleNotFoundError as error:
     if error.name != "paddle":
         raise

@@ -6,14 +6,14 @@ import contextlib
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import paddle
 
 from .errors import InputError, InterpretWarning
 
-__all__ = ["as_it_was", "census_of", "check_device", "place_of"]
+__all__ = ["as_it_was", "census_of", "check_device", "graph_of", "place_of"]
 
 # Paddle's backward pass is not thread-safe: two threads in paddle.grad end the process.
 _LOCK = threading.RLock()
@@ -79,21 +79,32 @@ def check_device(model: Any, device: str | None) -> None:
         )
 
 
-def census_of(output: paddle.Tensor) -> Counter[str]:
-    """Counts of the operations in the graph behind `output`."""
-    counts: Counter[str] = Counter()
-    seen: set[Any] = set()
+def graph_of(
+    output: paddle.Tensor, over: Callable[[Any], list[Any] | None] = lambda node: None
+) -> Iterator[tuple[int, tuple[str, int]]]:
+    """Every operation behind `output`, once: (pointer, (name, how many inputs need a gradient)).
+
+    Args:
+        over: for a node, the nodes to go on from in place of those it was made from, or None.
+    """
+    seen: set[int] = set()
     nodes = [output.grad_fn]
     while nodes:
         node = nodes.pop()
         if node is None or node.node_ptr() in seen:
             continue
         seen.add(node.node_ptr())
+        behind = [n for n in node.next_functions if n is not None]
         name = node.name().partition("GradNode")[0]
         if name:
-            counts[_snake(name)] += 1
-        nodes += node.next_functions
-    return counts
+            yield node.node_ptr(), (_snake(name), len(behind))
+        instead = over(node)
+        nodes += behind if instead is None else instead
+
+
+def census_of(output: paddle.Tensor) -> Counter[str]:
+    """Counts of the operations in the graph behind `output`."""
+    return Counter(name for _, (name, _) in graph_of(output))
 
 
 def _snake(name: str) -> str:

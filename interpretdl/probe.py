@@ -128,6 +128,7 @@ class Probe:
         *,
         edit: Edits | None = None,
         with_input: bool = False,
+        group: int = 1,
     ) -> Gradients:
         """Gradient of the target's score.
 
@@ -139,11 +140,14 @@ class Probe:
             rules: a composite; gradients are then those that the rules give.
             edit: see `activations`.
             with_input: the input's gradient as well as those `at` layers.
+            group: images that must be in one batch: cuts are made at multiples of it only.
 
         Raises:
             InputError, TargetError, LayerNotFoundError, UnsupportedModelError, ResourceError.
         """
-        return self.gradients_of(x, [target], at, rules, edit=edit, with_input=with_input)[0]
+        return self.gradients_of(
+            x, [target], at, rules, edit=edit, with_input=with_input, group=group
+        )[0]
 
     def gradients_of(
         self,
@@ -154,6 +158,7 @@ class Probe:
         *,
         edit: Edits | None = None,
         with_input: bool = False,
+        group: int = 1,
     ) -> list[Gradients]:
         """`gradients` for several targets with one forward pass and a backward pass for each."""
         names = [at] if isinstance(at, str) else list(at or ())
@@ -161,6 +166,7 @@ class Probe:
         results = self._chunks(
             x,
             lambda rows, part: self._backward(part, rows, targets, names, rules, edit, with_input),
+            group=group,
         )
         return [concatenated(list(parts)) for parts in zip(*results, strict=True)]
 
@@ -314,7 +320,12 @@ class Probe:
             return results
 
     def _chunks(
-        self, x: Array, run: Callable[[NDArray[np.int64], Array], Any], *, gradient: bool = True
+        self,
+        x: Array,
+        run: Callable[[NDArray[np.int64], Array], Any],
+        *,
+        gradient: bool = True,
+        group: int = 1,
     ) -> list[Any]:
         """`run` on parts of x that fit in memory; the parts' results in order."""
         x = self._checked(x)
@@ -323,13 +334,14 @@ class Probe:
         with as_it_was(self.model):
             while start < len(x):
                 size = min(limit, self.batch_plan(x, gradient=gradient), len(x) - start)
+                size = max(group, size // group * group)
                 rows = np.arange(start, start + size)
                 try:
                     results.append(run(rows, x[start : start + size]))
                 except MemoryError:
-                    if size == 1:
+                    if size == group:
                         raise ResourceError(
-                            f"out of memory with one image of shape {list(x.shape[1:])}; give "
+                            f"out of memory with {group} image(s) of shape {list(x.shape[1:])}; give "
                             "smaller images, a smaller model, or free memory on the device"
                         ) from None
                     limit = size // 2

@@ -3,6 +3,7 @@
 from .ablation_cam import AblationCAMInterpreter
 from .activation_cam import CAMInterpreter, EigenCAMInterpreter
 from .base import Attribution, Interpreter
+from .deep_lift import DeepLIFTInterpreter
 from .expected_gradients import ExpectedGradientsInterpreter, ShapValues
 from .grad_cam import (
     GradCAMInterpreter,
@@ -12,8 +13,16 @@ from .grad_cam import (
     XGradCAMInterpreter,
 )
 from .grad_shap import GradShapCVInterpreter
-from .gradient import GradientInterpreter
+from .gradient import GradientInterpreter, SensitivityInterpreter, SimpleTaylorInterpreter
+from .guided import DeconvnetInterpreter, GuidedBPInterpreter, GuidedGradCAMInterpreter
 from .integrated_gradients import IntegratedGradientsInterpreter, IntGradCVInterpreter
+from .lrp import (
+    Audit,
+    DeepTaylorInterpreter,
+    ExcitationBPInterpreter,
+    LRPCVInterpreter,
+    LRPInterpreter,
+)
 from .noise_tunnel import NoiseTunnel
 from .score_cam import ScoreCAMInterpreter
 from .smooth_grad import (
@@ -27,21 +36,32 @@ from .smooth_grad import (
 __all__ = [
     "AblationCAMInterpreter",
     "Attribution",
+    "Audit",
     "CAMInterpreter",
+    "DeconvnetInterpreter",
+    "DeepLIFTInterpreter",
+    "DeepTaylorInterpreter",
     "EigenCAMInterpreter",
+    "ExcitationBPInterpreter",
     "ExpectedGradientsInterpreter",
     "GradCAMInterpreter",
     "GradCAMPlusPlusInterpreter",
     "GradShapCVInterpreter",
     "GradientInterpreter",
+    "GuidedBPInterpreter",
+    "GuidedGradCAMInterpreter",
     "HiResCAMInterpreter",
     "IntGradCVInterpreter",
     "IntegratedGradientsInterpreter",
     "Interpreter",
+    "LRPCVInterpreter",
+    "LRPInterpreter",
     "LayerCAMInterpreter",
     "NoiseTunnel",
     "ScoreCAMInterpreter",
+    "SensitivityInterpreter",
     "ShapValues",
+    "SimpleTaylorInterpreter",
     "SmoothGradCVInterpreter",
     "SmoothGradInterpreter",
     "SmoothGradInterpreterV2",

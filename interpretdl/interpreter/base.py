@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ..data_processor.readers import Images, read_images
 from ..errors import InputError, InterpretWarning, ResourceError
 from ..explanation import Explanation
-from ..preprocessing import IMAGENET, Preprocessing
 from ..model_output import OutputKind
+from ..preprocessing import IMAGENET, Preprocessing
 from ..probe import Probe
 from ..registry import MethodInfo
 from ..targets import ClassScore, ScoreKind, TargetLike
@@ -150,15 +150,7 @@ class Interpreter(ABC):
             ImageReadError, InputError, TargetError, LayerNotFoundError, UnsupportedModelError,
             ResourceError; TypeError for an option that the method does not have.
         """
-        images = read_images(
-            inputs, self.preprocessing, resize_to=resize_to, crop_to=crop_to, frame=frame
-        )
-        given = len(images.inputs) + len(images.failures)
-        for index, error in images.failures.items():
-            warnings.warn(f"input {index} is left out: {error}", InterpretWarning, stacklevel=4)
-        logits = self.probe.logits(images.inputs)
-        names = self._names(logits)
-        labels = resolve(label, logits, names, given, images.indices)
+        images, logits, labels = self._prepare(inputs, label, resize_to, crop_to, frame)
         result = self.attribute(images.inputs, labels, **options)
         if not isinstance(result, Attribution):
             result = Attribution(result)
@@ -177,10 +169,28 @@ class Interpreter(ABC):
             parameters=self._parameters(images, label, resize_to, crop_to, frame, options),
             diagnostics=result.diagnostics,
             signed=self.info.signed if result.signed is None else result.signed,
-            class_names=names,
+            class_names=self._names(logits),
             sources=images.sources,
             failures={index: str(error) for index, error in images.failures.items()},
         )
+
+    def _prepare(
+        self,
+        inputs: Any,
+        label: Any = None,
+        resize_to: int | None = None,
+        crop_to: int | None = None,
+        frame: int | None = None,
+    ) -> tuple[Images, Array, Labels]:
+        """Pictures read, the model's output for them, and the labels as indexes or a target."""
+        images = read_images(
+            inputs, self.preprocessing, resize_to=resize_to, crop_to=crop_to, frame=frame
+        )
+        for index, error in images.failures.items():
+            warnings.warn(f"input {index} is left out: {error}", InterpretWarning, stacklevel=5)
+        logits = self.probe.logits(images.inputs)
+        given = len(images.inputs) + len(images.failures)
+        return images, logits, resolve(label, logits, self._names(logits), given, images.indices)
 
     def _interpret(
         self,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..registry import register
 from ..targets import ScoreKind
 from .base import Array, Attribution, Interpreter
 from .labels import Labels
 
-__all__ = ["GradientInterpreter"]
+__all__ = ["GradientInterpreter", "SensitivityInterpreter", "SimpleTaylorInterpreter"]
 
 
 @register(
@@ -51,3 +53,64 @@ class GradientInterpreter(Interpreter):
         """
         gradient = self.probe.gradients(x, self.target(labels, gradient_of)).input
         return Attribution(gradient * x if times_input else gradient, signed=times_input)
+
+
+@register(
+    "sensitivity",
+    layout="nchw",
+    signed=False,
+    paper="Montavon, Samek, Müller: Methods for Interpreting and Understanding Deep Neural "
+    "Networks, 2018",
+    url="https://arxiv.org/abs/1706.07979",
+)
+class SensitivityInterpreter(Interpreter):
+    """Sensitivity analysis: the squared gradient.
+
+        R = (∂f_c / ∂x)²
+
+    Its sum is the squared length of the gradient: it explains a change of the score, not the score.
+    """
+
+    def attribute(self, x: Array, labels: Labels, *, gradient_of: ScoreKind = "logit") -> Array:
+        """Squared gradient of the score.
+
+        Args:
+            x: float [N, C, H, W].
+            labels: int [N], or a target.
+            gradient_of: "logit" (default), "probability", "loss" or "contrast".
+
+        Returns:
+            float [N, C, H, W], not negative.
+        """
+        gradient = self.probe.gradients(x, self.target(labels, gradient_of)).input
+        return np.square(gradient)
+
+
+@register(
+    "simple_taylor",
+    layout="nchw",
+    signed=True,
+    paper="Montavon, Samek, Müller: Methods for Interpreting and Understanding Deep Neural "
+    "Networks, 2018",
+    url="https://arxiv.org/abs/1706.07979",
+)
+class SimpleTaylorInterpreter(Interpreter):
+    """Simple Taylor decomposition: the first term of the expansion of the score around zero.
+
+        R = x · ∂f_c / ∂x
+
+    Exact for a network of ReLUs without biases, where its sum is the score.
+    """
+
+    def attribute(self, x: Array, labels: Labels, *, gradient_of: ScoreKind = "logit") -> Array:
+        """Input times gradient of the score.
+
+        Args:
+            x: float [N, C, H, W].
+            labels: int [N], or a target.
+            gradient_of: "logit" (default), "probability", "loss" or "contrast".
+
+        Returns:
+            float [N, C, H, W].
+        """
+        return x * self.probe.gradients(x, self.target(labels, gradient_of)).input

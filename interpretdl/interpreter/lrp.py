@@ -1,0 +1,278 @@
+"""Layer-wise relevance propagation and its relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import UnsupportedModelError
+from ..registry import register
+from ..rules.audit import Ledger, Seam
+from ..rules.base import Composite
+from ..rules.composites import composite_of
+from ..targets import Target, TargetLike, take
+from .base import Array, Attribution, Interpreter
+from .labels import Labels
+
+__all__ = [
+    "Audit",
+    "DeepTaylorInterpreter",
+    "ExcitationBPInterpreter",
+    "LRPCVInterpreter",
+    "LRPInterpreter",
+]
+
+# A composite that promises to conserve may lose this share of the score to rounding.
+_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Where relevance went, from the score to the input; all numbers float64 [N].
+
+    Attributes:
+        composite: the composite's name.
+        start: the scores, which is the relevance that set out.
+        seams: relevance at every layer and operation with a rule, from the output to the input.
+        input: what arrived at the input.
+    """
+
+    composite: str
+    start: Array
+    seams: tuple[Seam, ...]
+    input: Array
+
+    @property
+    def absorbed(self) -> Array:
+        """What biases and stabilizers kept in all, float64 [N]; start - absorbed is input."""
+        return np.asarray(np.sum([s.bias + s.stabilizer for s in self.seams], axis=0))
+
+    def __str__(self) -> str:
+        """A table of the first image's seams."""
+        rows = [f"{'':32} {'arrived':>10} {'passed':>10} {'bias':>10} {'stabilizer':>10}"]
+        rows += [f"{'score':32} {self.start[0]:10.4f}"]
+        rows += [
+            f"{s.name[:32]:32} {s.arrived[0]:10.4f} {s.passed[0]:10.4f} {s.bias[0]:10.4f} "
+            f"{s.stabilizer[0]:10.4f}"
+            for s in self.seams
+        ]
+        return "\n".join([*rows, f"{'input':32} {self.input[0]:10.4f}"])
+
+
+class _Propagation(Interpreter):
+    """What the methods that propagate relevance share."""
+
+    def propagate(self, x: Array, target: TargetLike, composite: str | Composite) -> Attribution:
+        """Relevance of the input, [N, 1, H, W], and which share of the score arrived."""
+        chosen = composite_of(composite, self.preprocessing)
+        found = self.probe.gradients(x, target, rules=chosen)
+        total = found.relevance.sum(axis=tuple(range(1, x.ndim)), dtype=np.float64)
+        missing, scores = np.abs(total - found.scores), np.abs(found.scores)
+        rounding = 1e-4 * np.abs(found.relevance).sum(axis=tuple(range(1, x.ndim)))
+        if chosen.conserves and np.any(missing > _TOLERANCE * scores + rounding):
+            self._refuse(x, target, chosen, missing / scores)
+        diagnostics = {"score": found.scores, "relevance_arrived": total}
+        return Attribution(found.relevance.sum(axis=1, keepdims=True), diagnostics)
+
+    def ledger(self, x: Array, target: TargetLike, composite: Composite) -> Audit:
+        """A run that keeps account of every seam."""
+        ledger = Ledger()
+        found = self.probe.gradients(x, target, rules=composite.observed(ledger))
+        total = found.relevance.sum(axis=tuple(range(1, x.ndim)), dtype=np.float64)
+        return Audit(composite.name, found.scores.astype(np.float64), tuple(ledger.seams()), total)
+
+    def _refuse(self, x: Array, target: TargetLike, composite: Composite, lost: Array) -> None:
+        worst = int(np.argmax(lost))
+        one = x[worst : worst + 1]
+        audit = self.ledger(one, take(target, np.array([worst])), composite)
+        leaks = sorted(audit.seams, key=lambda s: -float(np.abs(s.stabilizer[0])))[:3]
+        where = ", ".join(f"{s.name} ({s.stabilizer[0]:.3g})" for s in leaks)
+        raise UnsupportedModelError(
+            f"composite {composite.name!r} promises that all relevance arrives, but on this model "
+            f"{lost[worst]:.0%} of image {worst}'s score {audit.start[0]:.3g} does not: it meets "
+            f"outputs to which no input contributed, only a bias, most at {where}. Take a "
+            "composite in which biases keep their share, such as 'epsilon_gamma_box' or 'epsilon_plus'"
+        )
+
+
+@register(
+    "lrp",
+    layout="n1hw",
+    signed=True,
+    paper="Bach et al.: On Pixel-Wise Explanations … by Layer-Wise Relevance Propagation, 2015",
+    url="https://doi.org/10.1371/journal.pone.0130140",
+    aliases=("LRPCVInterpreter",),
+)
+class LRPInterpreter(_Propagation):
+    """Layer-wise relevance propagation: the score is handed back, layer by layer, to the pixels.
+
+        R_j = Σ_k  z_jk / Σ_j z_jk  R_k        (z_jk = x_j w_jk; variants: see the composites)
+
+    Works on any model whose operations the composite's rules reach, and says so where they do not.
+    Positive relevance speaks for the class, negative against it.
+    """
+
+    def attribute(
+        self,
+        x: Array,
+        labels: Labels,
+        *,
+        composite: str | Composite = "z_plus_box",
+        relevance_of: Literal["logit", "contrast"] = "logit",
+    ) -> Attribution:
+        """Relevance of the pixels, channels summed.
+
+        Args:
+            x: float [N, C, H, W].
+            labels: int [N], or a target.
+            composite: which rule works where: a name from `interpretdl.rules.COMPOSITES`, or one
+                of your own (`interpretdl.rules.lrp_composite`).
+            relevance_of: what sets out: the target's logit, or the "contrast" between it and the
+                mean of the other logits.
+
+        Returns:
+            float [N, 1, H, W]; diagnostics "score" and "relevance_arrived", each [N].
+
+        Raises:
+            InputError: no composite of that name.
+            UnsupportedModelError: an operation of the model that no rule reaches, or relevance
+                that is lost although the composite promises that it arrives.
+        """
+        return self.propagate(x, self.target(labels, relevance_of), composite)
+
+    def relevance(
+        self,
+        inputs: Any,
+        label: Any = None,
+        *,
+        layer: str | Sequence[str],
+        composite: str | Composite = "z_plus_box",
+    ) -> Array | dict[str, Array]:
+        """Relevance at the output of a layer, [N, ...] of its shape; of several, {name: …}.
+
+        Args:
+            inputs, label: as in `explain`.
+            layer: a layer's name, or several.
+            composite: as in `explain`.
+
+        Raises:
+            LayerNotFoundError, and what `explain` raises.
+        """
+        images, _, labels = self._prepare(inputs, label)
+        found = self.probe.gradients(
+            images.inputs,
+            self.target(labels),
+            at=layer,
+            rules=composite_of(composite, self.preprocessing),
+        )
+        relevance = {n: a * found.gradients[n] for n, a in found.activations.items()}
+        return relevance[layer] if isinstance(layer, str) else relevance
+
+    def audit(
+        self, inputs: Any, label: Any = None, *, composite: str | Composite = "z_plus_box"
+    ) -> Audit:
+        """Relevance at every seam, and what biases, stabilizers and the first layer kept.
+
+        Args:
+            inputs, label, composite: as in `explain`.
+
+        Returns:
+            Audit; `print` it for a table.
+        """
+        images, _, labels = self._prepare(inputs, label)
+        chosen = composite_of(composite, self.preprocessing)
+        return self.ledger(images.inputs, self.target(labels), chosen)
+
+
+LRPCVInterpreter = LRPInterpreter
+
+
+class _Positive(Target):
+    """A target that only counts above zero."""
+
+    def __init__(self, target: TargetLike) -> None:
+        self.target = target
+
+    def take(self, indices: Any) -> _Positive:
+        return _Positive(take(self.target, indices))
+
+    def __call__(self, output: Any) -> Any:
+        return self.target(output).clip(min=0)
+
+
+@register(
+    "deep_taylor",
+    layout="n1hw",
+    signed=False,
+    paper="Montavon et al.: Explaining NonLinear Classification Decisions with Deep Taylor "
+    "Decomposition, 2017",
+    url="https://arxiv.org/abs/1512.02479",
+)
+class DeepTaylorInterpreter(_Propagation):
+    """Deep Taylor decomposition: LRP with α = 1, β = 0, the z-box rule for pixels, from a score
+    above zero.
+
+        R_j = Σ_k  x_j w⁺_jk / Σ_j x_j w⁺_jk  R_k,      R_output = max(f_c, 0)
+
+    Never negative on a network of ReLUs. An image whose score is not positive has no relevance.
+    """
+
+    def attribute(self, x: Array, labels: Labels) -> Attribution:
+        """Relevance of the pixels, channels summed.
+
+        Args:
+            x: float [N, C, H, W].
+            labels: int [N], or a target.
+
+        Returns:
+            float [N, 1, H, W].
+
+        Raises:
+            UnsupportedModelError: an operation of the model that no rule reaches.
+        """
+        return self.propagate(x, _Positive(self.target(labels)), "deep_taylor")
+
+
+@register(
+    "excitation_bp",
+    layout="n1hw",
+    signed=False,
+    paper="Zhang et al.: Top-down Neural Attention by Excitation Backprop, 2016",
+    url="https://arxiv.org/abs/1608.00507",
+)
+class ExcitationBPInterpreter(_Propagation):
+    """Excitation backpropagation: the probability that a walk from the class ends at a pixel.
+
+        P_j = Σ_k  x_j w⁺_jk / Σ_j x_j w⁺_jk  P_k,      P_output = 1 for the class
+
+    The map of an image sums to 1.
+    """
+
+    def attribute(self, x: Array, labels: Labels, *, layer: str | None = None) -> Attribution:
+        """Probabilities of the pixels, or of the positions of a layer; channels summed.
+
+        Args:
+            x: float [N, C, H, W].
+            labels: int [N], or a target.
+            layer: a layer with output [N, C, h, w], as the paper shows them; None: the input.
+
+        Returns:
+            float [N, 1, H, W], or [N, 1, h, w].
+
+        Raises:
+            LayerNotFoundError: no layer of that name.
+            UnsupportedModelError: an operation of the model that no rule reaches, or relevance
+                that has nowhere to go.
+        """
+        target = self.target(labels)
+        if layer is None:
+            found = self.propagate(x, target, "excitation_backprop")
+            score = found.diagnostics["score"].reshape(-1, *[1] * (x.ndim - 1))
+            return Attribution(found.values / score)
+        rules = composite_of("excitation_backprop")
+        at = self.probe.gradients(x, target, at=layer, rules=rules)
+        values = (at.activations[layer] * at.gradients[layer]).sum(axis=1, keepdims=True)
+        return Attribution(values / at.scores.reshape(-1, *[1] * (values.ndim - 1)))

@@ -1,0 +1,28 @@
+"""What a layer does on the way back: rules, and composites that say which rule works where."""
+
+from .activation import Deconvnet, Gate, Guided, PassThrough, Rescale, RescaleMaxPool
+from .base import Composite, Rule, Site
+from .composites import COMPOSITES, composite_of, lrp_composite
+from .linear import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
+
+__all__ = [
+    "COMPOSITES",
+    "AlphaBeta",
+    "Composite",
+    "Deconvnet",
+    "Epsilon",
+    "Flat",
+    "Gamma",
+    "Gate",
+    "Guided",
+    "PassThrough",
+    "Rescale",
+    "RescaleMaxPool",
+    "Rule",
+    "Site",
+    "WSquare",
+    "ZBox",
+    "ZPlus",
+    "composite_of",
+    "lrp_composite",
+]

@@ -1,0 +1,304 @@
+"""A composite's rules attached to a model, for one run."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import paddle
+
+from ..errors import UnsupportedModelError
+from ..model_state import graph_of
+from .activation import PassThrough
+from .base import Composite, Rule, Site
+from .canonize import BATCH_NORM, LINEAR, foldable, folded, linear_map, spread_of
+from .linear import Epsilon
+
+__all__ = ["Run"]
+
+Tensor: TypeAlias = "paddle.Tensor"
+_PLAIN = Epsilon(0)
+_PASS = PassThrough()
+# Activations may come from either module: layers and functions, and those fused into BatchNorm.
+_OPERATIONS = (paddle._C_ops, paddle._legacy_C_ops)
+
+
+@dataclass
+class _Plan:
+    """What earlier runs of a model showed. A guess: every run is checked against it."""
+
+    folds: dict[str, bool] = field(default_factory=dict)
+    never: set[str] = field(default_factory=set)
+    last: str | None = None
+
+
+_PLANS: weakref.WeakKeyDictionary[Any, _Plan] = weakref.WeakKeyDictionary()
+
+
+@dataclass
+class _Pending:
+    """A linear layer that has run and waits for its batch-norm."""
+
+    name: str
+    layer: Any
+    x: Tensor
+    carriers: list[Tensor]
+
+
+class Run:
+    """Hooks that apply a composite's rules while a model runs once.
+
+    Which linear layer feeds which batch-norm, and which is the last, is seen when they run. To
+    know it beforehand there is a plan; when the run shows that the plan was wrong, `settled` says
+    so, and the model is run again with the plan corrected.
+    """
+
+    def __init__(self, composite: Composite, model: Any) -> None:
+        self.composite = composite
+        self.model = model
+        self.leaves: list[Tensor] = []
+        self._removers: list[Callable[[], None]] = []
+        self._thread = threading.get_ident()
+        self._suspended = 0
+        self._parts = 1
+        self._images = 0
+        self._split = False
+        self._carried: dict[str, list[Tensor]] = {}
+        self._pending: dict[int, _Pending] = {}
+        self._unfolded: dict[int, tuple[str, Any]] = {}
+        # Graph nodes: of outputs that rules made -> of the inputs they came from.
+        self._made: dict[int, tuple[Any, list[Any]]] = {}
+        self._touched: dict[int, Any] = {}
+        self._waiting: dict[int, tuple[str, Any]] = {}
+        self._wrong: dict[str, bool] = {}
+        self._order: list[str] = []
+        self._plan = _PLANS.get(model) or _first_plan(model)
+        _PLANS[model] = self._plan
+
+    # -- attach and detach -----------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Set hooks on layers, and rules on operations."""
+        for name, layer in self.model.named_sublayers():
+            rule = self._own_rule(name, layer)
+            if isinstance(layer, LINEAR) and self.composite.reaches_layers:
+                self._hook(layer, self._before_linear, self._after_linear, name)
+            elif isinstance(layer, BATCH_NORM) and self.composite.reaches_layers:
+                self._hook(layer, self._suspend, self._after_norm, name)
+            elif rule is not None and not layer._sub_layers:
+                self._hook(layer, self._suspend, self._after_layer, name)
+        for operation, rule in self.composite.operations.items():
+            for module in _OPERATIONS:
+                original = getattr(module, operation, None)
+                if original is not None:
+                    setattr(module, operation, self._ruled(operation, original, rule))
+                    self._removers.append(functools.partial(setattr, module, operation, original))
+
+    def detach(self) -> None:
+        """Take everything away."""
+        while self._removers:
+            self._removers.pop()()
+        self._pending.clear()
+
+    def _hook(self, layer: Any, before: Any, after: Any, name: str) -> None:
+        for handle in (
+            layer.register_forward_pre_hook(functools.partial(before, name)),
+            layer.register_forward_post_hook(functools.partial(after, name)),
+        ):
+            self._removers.append(handle.remove)
+
+    # -- the probe's protocol --------------------------------------------------------------------
+
+    def begin(self, x: Tensor) -> Tensor:
+        """The input, and behind it what the first layer's rule wants to travel with it."""
+        self._images = len(x)
+        if self.composite.observer is not None:
+            self.composite.observer.begin()
+        first = self.composite.first
+        carriers = [] if first is None or x.stop_gradient else first.carriers(x)
+        if not carriers:
+            return x.clone()
+        for carrier in carriers:
+            carrier.stop_gradient = False
+        self.leaves = [x, *carriers]
+        self._parts = len(self.leaves)
+        return paddle.concat(self.leaves)
+
+    def settled(self, output: Tensor) -> bool:
+        """Whether the plan was right and everything reached; see `interpretdl.probe.RulesRun`."""
+        seen = dict(self._walk(output))
+        for pointer, (name, _) in self._waiting.items():
+            if pointer in seen:  # something else than its batch-norm reads the output
+                self._wrong[name] = False
+                self._plan.never.add(name)
+        wrong = {n: fold for n, fold in self._wrong.items() if self._plan.folds.get(n) != fold}
+        self._plan.folds.update(wrong)
+        last = self._order[-1] if self._order else None
+        moved = self.composite.last is not None and last != self._plan.last
+        self._plan.last = last or self._plan.last
+        if wrong or moved:
+            return False
+        if self.leaves and not self._split:
+            raise UnsupportedModelError(
+                f"composite {self.composite.name!r} has a rule for the first layer, but no "
+                "convolution or dense layer of this model takes the whole input"
+            )
+        self._check_reached(seen)
+        for table in (self._made, self._touched, self._waiting, self._unfolded, self._pending):
+            table.clear()
+        return True
+
+    def _walk(self, output: Tensor) -> Iterator[tuple[int, Any]]:
+        """Nodes behind the output; what rules made is stepped over."""
+        return graph_of(output, lambda node: self._made.get(node.node_ptr(), (None, None))[1])
+
+    def _check_reached(self, seen: dict[int, tuple[str, int]]) -> None:
+        missed: dict[str, int] = {}
+        harmless, must = self.composite.harmless, self.composite.must_reach
+        for pointer, (name, inputs) in seen.items():
+            if pointer in self._made or pointer in self._touched:
+                continue
+            gated = name in ("multiply", "divide") and inputs < 2  # by a constant
+            if name in must or (harmless is not None and not gated and name not in harmless):
+                missed[name] = missed.get(name, 0) + 1
+        if missed:
+            found = ", ".join(f"{name} ({count})" for name, count in sorted(missed.items()))
+            raise UnsupportedModelError(
+                f"composite {self.composite.name!r} has no way through these operations of the "
+                f"model: {found}. A map drawn all the same would be wrong; use layers for them "
+                "(paddle.nn), another composite, or a method that needs gradients only"
+            )
+
+    # -- rules at work ---------------------------------------------------------------------------
+
+    def _own_rule(self, name: str, layer: Any) -> Rule | None:
+        if name in self.composite.names:
+            return self.composite.names[name]
+        return next((r for t, r in self.composite.layers.items() if isinstance(layer, t)), None)
+
+    def _rule_of(self, name: str, layer: Any, is_first: bool) -> Rule:
+        composite = self.composite
+        if name in composite.names:
+            return composite.names[name]
+        if is_first and composite.first is not None:
+            return composite.first
+        if name == self._plan.last and composite.last is not None:
+            return composite.last
+        return self._own_rule(name, layer) or _PLAIN
+
+    def _before_linear(self, name: str, layer: Any, inputs: tuple[Any, ...]) -> Any:
+        x = inputs[0]
+        self._carried.pop(name, None)
+        if self._parts > 1 and x.shape[0] == self._parts * self._images:
+            x, *carriers = paddle.split(x, self._parts)
+            self._carried[name] = carriers
+            self._split = True
+            return (x, *inputs[1:])
+        return None
+
+    def _after_linear(self, name: str, layer: Any, inputs: tuple[Any, ...], y: Tensor) -> Any:
+        x = inputs[0]
+        if x.stop_gradient:
+            return None
+        carriers = self._carried.pop(name, [])
+        self._order.append(name)
+        entry = _Pending(name, layer, x, carriers)
+        if self._plan.folds.get(name):
+            pointer = y.grad_fn.node_ptr()
+            self._pending[pointer] = entry
+            self._waiting[pointer] = (name, y.grad_fn)
+            return None
+        new = self._linear(entry, y, layer.weight, layer.bias)
+        self._unfolded[new.grad_fn.node_ptr()] = (name, layer)
+        return new
+
+    def _after_norm(self, name: str, norm: Any, inputs: tuple[Any, ...], y: Tensor) -> Any:
+        self._suspended -= 1
+        x = inputs[0]
+        if x.stop_gradient:
+            return None
+        pointer = x.grad_fn.node_ptr() if x.grad_fn is not None else 0
+        entry = self._pending.pop(pointer, None)
+        if entry is None:
+            source, layer = self._unfolded.get(pointer, ("", None))
+            if layer is not None and source not in self._plan.never and foldable(layer, norm):
+                self._wrong.setdefault(source, True)
+            return self._put(Site(name, x, y), self._own_rule(name, norm) or _PASS, [x])
+        if not foldable(entry.layer, norm):
+            self._wrong[entry.name] = False
+            self._plan.never.add(entry.name)
+            return None
+        return self._linear(entry, y, *folded(entry.layer, norm))
+
+    def _linear(self, entry: _Pending, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        is_first = bool(entry.carriers) or self._order[0] == entry.name
+        site = Site(
+            entry.name,
+            entry.x,
+            y,
+            weight,
+            bias,
+            linear_map(entry.layer),
+            spread_of(entry.layer, y),
+            entry.carriers,
+        )
+        rule = self._rule_of(entry.name, entry.layer, is_first)
+        return self._put(site, rule, [entry.x, *entry.carriers])
+
+    def _suspend(self, name: str, layer: Any, inputs: Any) -> None:
+        self._suspended += 1  # this layer has its own rule: none for the operations inside
+
+    def _after_layer(self, name: str, layer: Any, inputs: tuple[Any, ...], y: Any) -> Any:
+        self._suspended -= 1
+        rule = self._own_rule(name, layer)
+        if rule is None or not isinstance(y, paddle.Tensor) or y.stop_gradient:
+            return None
+        return self._put(Site(name, inputs[0], y), rule, [inputs[0]])
+
+    def _ruled(self, operation: str, original: Any, rule: Rule) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            y = original(*args, **kwargs)
+            x = args[0] if args else kwargs.get("x")
+            elsewhere = threading.get_ident() != self._thread or self._suspended
+            if elsewhere or not isinstance(x, paddle.Tensor) or x.stop_gradient:
+                return y
+            self._suspended += 1  # a rule may use the operation itself
+            try:
+                return self._put(Site(operation, x, y, arguments=args[1:]), rule, [x])
+            finally:
+                self._suspended -= 1
+
+        return run
+
+    def _put(self, site: Site, rule: Rule, sources: list[Tensor]) -> Tensor:
+        site.audited = self.composite.observer is not None
+        y = rule(site)
+        if y is site.y and site.linear is None:
+            self._touched[y.grad_fn.node_ptr()] = y.grad_fn
+        elif y.grad_fn is not None:
+            nodes = [t.grad_fn for t in sources if t.grad_fn is not None]
+            self._made[y.grad_fn.node_ptr()] = (y.grad_fn, nodes)
+        if self.composite.observer is not None and not y.stop_gradient:
+            self.composite.observer.note(site, y)
+        return y
+
+
+def _first_plan(model: Any) -> _Plan:
+    """A guess from the order of layers: a linear layer right before a batch-norm of its size."""
+    plan = _Plan()
+    previous: tuple[str, Any] | None = None
+    for name, layer in model.named_sublayers():
+        if layer._sub_layers:
+            continue
+        if isinstance(layer, LINEAR):
+            plan.folds[name] = False
+            plan.last = name
+        elif isinstance(layer, BATCH_NORM) and previous and isinstance(previous[1], LINEAR):
+            plan.folds[previous[0]] = foldable(previous[1], layer)
+        previous = (name, layer)
+    return plan
