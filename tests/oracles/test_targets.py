@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +344,21 @@ def test_one_of_a_detectors_outputs_and_a_function() -> None:
     assert not found.values[:, 2, 17:].any()
     with pytest.raises(it.UnsupportedModelError, match=r"'boxes'.*output="):
         it.GradientInterpreter(Detector("dict").eval()).explain(x)
+
+
+def test_the_page_on_maps_runs(root: Path, segmenter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = shapes(2, 4)[0]
+    names: dict[str, Any] = {
+        "segmenter": segmenter,
+        "segmenter_logits": it.Probe(segmenter).logits(x),
+        "x": x,
+        "detector": Detector("dict").eval(),
+        "pictures": np.abs(RNG(0).normal(size=(2, 3, 32, 32))).astype(np.float32),
+    }
+    monkeypatch.chdir(root)
+    page = (root / "docs" / "methods" / "cam.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+        exec(block, names)  # noqa: S102  # the page's own lines
+        if "maps" in names:
+            assert names["maps"].values.any()
+    assert names["fine"].values.any()
