@@ -200,7 +200,6 @@ def test_on_a_linear_model_it_is_the_weights_at_any_noise() -> None:
     np.testing.assert_allclose(found.values, weights, rtol=1e-12)
     found = it.VarGradInterpreter(model).attribute(x, LABELS, **options)
     np.testing.assert_allclose(found.values, 0, atol=1e-20)
-    assert found.diagnostics["relative_error"].max() < 10
 
 
 def test_the_error_falls_as_one_over_the_root_of_n_and_is_what_is_said() -> None:
