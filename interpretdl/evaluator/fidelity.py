@@ -77,7 +77,7 @@ class Infidelity(Evaluator):
                 "perturbation must be 'square' or 'noise' and unit 'score' or 'gradient'; got "
                 f"{perturbation!r} and {unit!r}"
             )
-        if (n_samples is None and perturbation == "noise") or (n_samples or 1) < 1:
+        if perturbation == "noise" if n_samples is None else n_samples < 1:
             raise InputError(f"n_samples must be at least 1 (or None for squares); got {n_samples}")
         self.n_samples, self.perturbation, self.unit = n_samples, perturbation, unit
         self.normalize, self.fill, self.noise_amount = normalize, check_fill(fill), noise_amount
