@@ -180,7 +180,7 @@ class Probe:
         Raises:
             LayerNotFoundError: there is none; close matches are named.
         """
-        name = name.removesuffix(INPUT)
+        name = str(name).removesuffix(INPUT)
         try:
             return self._layers[name]
         except (KeyError, TypeError):
@@ -341,8 +341,8 @@ class Probe:
                 except MemoryError:
                     if size == group:
                         raise ResourceError(
-                            f"out of memory with {group} image(s) of shape {list(x.shape[1:])}; give "
-                            "smaller images, a smaller model, or free memory on the device"
+                            f"out of memory with {group} image(s) of shape {list(x.shape[1:])}; "
+                            "give smaller images, a smaller model, or free memory on the device"
                         ) from None
                     limit = size // 2
                 else:

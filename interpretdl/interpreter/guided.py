@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from ..errors import UnsupportedModelError
@@ -102,28 +104,27 @@ class DeconvnetInterpreter(_ThroughReLUs):
     paper="Selvaraju et al.: Grad-CAM, Visual Explanations from Deep Networks, 2017",
     url="https://arxiv.org/abs/1610.02391",
 )
-class GuidedGradCAMInterpreter(_ThroughReLUs):
+class GuidedGradCAMInterpreter(_ThroughReLUs, GradCAMInterpreter):
     """Guided Grad-CAM: guided backpropagation, where Grad-CAM says that the class is.
 
     R = guided gradient · upsampled Grad-CAM
     """
-
-    positional = ("target_layer_name", "label")
 
     def attribute(
         self,
         x: Array,
         labels: Labels,
         *,
-        target_layer_name: str | None = None,
+        target_layer_name: str | Sequence[str] | None = None,
         gradient_of: ScoreKind = "logit",
+        reshape_transform: Callable[[Array], Array] | None = None,
     ) -> Array:
         """The product of both maps.
 
         Args:
             x: float [N, C, H, W].
             labels: int [N], or a target.
-            target_layer_name: Grad-CAM's layer; None takes the last spatial one.
+            target_layer_name, reshape_transform: of Grad-CAM, see there.
             gradient_of: "logit" (default), "probability", "loss" or "contrast"; for both.
 
         Returns:
@@ -136,12 +137,12 @@ class GuidedGradCAMInterpreter(_ThroughReLUs):
         from ..data_processor.heatmaps import heatmap_of
 
         guided = self.through(x, labels, gradient_of, "guided")
-        cam = GradCAMInterpreter.attribute(
-            self,  # type: ignore[arg-type]  # all that it uses is the probe and the target
+        cam = super().attribute(
             x,
             labels,
             target_layer_name=target_layer_name,
             gradient_of=gradient_of,
+            reshape_transform=reshape_transform,
         )
         size = (x.shape[2], x.shape[3])
         return np.asarray(guided * heatmap_of(cam, size, signed=False)[:, None])

@@ -94,7 +94,7 @@ class _Propagation(Interpreter):
             f"composite {composite.name!r} promises that all relevance arrives, but on this model "
             f"{lost[worst]:.0%} of image {worst}'s score {audit.start[0]:.3g} does not: it meets "
             f"outputs to which no input contributed, only a bias, most at {where}. Take a "
-            "composite in which biases keep their share, such as 'epsilon_gamma_box' or 'epsilon_plus'"
+            "composite in which biases keep their share: 'epsilon_gamma_box', 'epsilon_plus'"
         )
 
 

@@ -67,6 +67,7 @@ class Run:
         self._parts = 1
         self._images = 0
         self._split = False
+        self._cut = False
         self._carried: dict[str, list[Tensor]] = {}
         self._pending: dict[int, _Pending] = {}
         self._unfolded: dict[int, tuple[str, Any]] = {}
@@ -116,6 +117,7 @@ class Run:
     def begin(self, x: Tensor) -> Tensor:
         """The input, and behind it what the first layer's rule wants to travel with it."""
         self._images = len(x)
+        self._cut = x.stop_gradient  # relevance ends at a layer behind the input
         if self.composite.observer is not None:
             self.composite.observer.begin()
         first = self.composite.first
@@ -235,7 +237,8 @@ class Run:
         return self._linear(entry, y, *folded(entry.layer, norm))
 
     def _linear(self, entry: _Pending, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        is_first = bool(entry.carriers) or self._order[0] == entry.name
+        first = self._order[0] == entry.name and not self._cut
+        is_first = bool(entry.carriers) if self._parts > 1 else first
         site = Site(
             entry.name,
             entry.x,
