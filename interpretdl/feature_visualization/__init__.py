@@ -1,0 +1,16 @@
+"""What a class, a channel or a unit wants to see: activation maximization."""
+
+from .images import Views
+from .maximization import ActivationMaximization
+from .objectives import Objective, channel, class_score, unit
+from .visualization import FeatureVisualization
+
+__all__ = [
+    "ActivationMaximization",
+    "FeatureVisualization",
+    "Objective",
+    "Views",
+    "channel",
+    "class_score",
+    "unit",
+]
