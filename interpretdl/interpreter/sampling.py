@@ -155,7 +155,9 @@ def accumulate(
             bar.total += sum(len(numbers) for _, numbers in jobs)
             bar.refresh()
             while jobs:
-                chunk = _first(jobs, batch())
+                # One row first: how many fit is known after that, and the cut, on which the last
+                # digits depend, is the same whether it was known before or not.
+                chunk = _first(jobs, batch() if taken.any() else 1)
                 parts = [sampler(image, numbers) for image, numbers in chunk]
                 rows = np.repeat([image for image, _ in chunk], [len(n) for _, n in chunk])
                 points = np.concatenate([part.points for part in parts])

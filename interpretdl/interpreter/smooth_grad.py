@@ -94,30 +94,43 @@ class NoisyMean:
             "relative_error" ‖standard error‖ / ‖map‖ [N], "samples" [N], and with a tolerance
             "converged" [N].
         """
+        if not self.noise_amount:
+            return self._without_noise(evaluate(np.arange(len(x)), x)[0])
         moments = Moments(len(x), 4 if self.kind == "variance" else 2)
-        first = self.n_samples if self.noise_amount else 1  # without noise all samples are one
 
         def wanted(image: int, taken: int) -> int:
             if taken == 0:
-                return first
+                return self.n_samples
+            if self.tolerance is None:
+                return taken
             error = self._relative(*self._statistic(moments, image))
-            if self.tolerance is None or not self.noise_amount or error <= self.tolerance:
+            if error <= self.tolerance:
                 return taken
             # The error falls as 1/√n. An estimate from few samples may be far off: at most 4 times.
             need = taken * (error / self.tolerance) ** 2 if self.tolerance else np.inf
             return int(min(max(need, taken + 1), 4 * taken, self.max_samples))
 
-        def values(images: NDArray[np.int64], points: Array) -> list[Array]:
+        def powers(images: NDArray[np.int64], points: Array) -> list[Array]:
             found = evaluate(images, points)[0]
             return [np.square(found, dtype=np.float64) if self.kind == "squared" else found]
 
         samples = accumulate(
-            values, noise(x, self.noise_amount, self.seed), wanted, [moments], batch, description
+            powers, noise(x, self.noise_amount, self.seed), wanted, [moments], batch, description
         )
         pairs = [self._statistic(moments, image) for image in range(len(x))]
-        relative = np.array([self._relative(*pair) for pair in pairs])
+        values, errors = (np.stack(part) for part in zip(*pairs, strict=True))
+        return self._attribution(values, errors, samples)
+
+    def _without_noise(self, values: Array) -> Attribution:
+        """All samples are one."""
+        statistic = {"mean": values, "squared": np.square(values), "variance": 0 * values}
+        ones = np.ones(len(values), np.int64)
+        return self._attribution(statistic[self.kind], 0 * values, ones)
+
+    def _attribution(self, values: Array, errors: Array, samples: NDArray[np.int64]) -> Attribution:
+        relative = np.array([self._relative(*pair) for pair in zip(values, errors, strict=True)])
         facts: dict[str, Any] = {
-            "standard_error": np.stack([error for _, error in pairs]).astype(np.float32),
+            "standard_error": errors.astype(np.float32),
             "relative_error": relative,
             "samples": samples,
         }
@@ -125,22 +138,18 @@ class NoisyMean:
             facts["converged"] = relative <= self.tolerance
             if missed := int((relative > self.tolerance).sum()):
                 warnings.warn(
-                    f"{missed} of {len(x)} images did not meet tolerance={self.tolerance} within "
-                    f"max_samples={self.max_samples} (the worst error is {relative.max():.2g}); "
-                    "see diagnostics['converged']",
+                    f"{missed} of {len(values)} images did not meet tolerance={self.tolerance} "
+                    f"within max_samples={self.max_samples} (the worst error is "
+                    f"{relative.max():.2g}); see diagnostics['converged']",
                     InterpretWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
-        return Attribution(np.stack([value for value, _ in pairs]), facts)
+        return Attribution(values, facts)
 
     def _statistic(self, moments: Moments, image: int) -> tuple[Array, Array]:
         """The map of an image and its standard error."""
-        mean = moments.mean[image]
-        if not self.noise_amount:
-            value = np.zeros_like(mean) if self.kind == "variance" else mean
-            return value, np.zeros_like(mean)
         if self.kind != "variance":
-            return mean, moments.standard_error(image)
+            return moments.mean[image], moments.standard_error(image)
         n, variance = moments.weight[image], moments.central(2, image)
         if n < 2:
             return variance, np.full_like(variance, np.inf)

@@ -162,7 +162,7 @@ def test_all_classes_share_the_forward_passes() -> None:
     found = it.ExpectedGradientsInterpreter(net, BACKGROUND, batch_size=4).shap_values(x, 10)
     assert found.indexes.tolist() == [[0, 1, 2, 3]] * 2
     assert net.rows == 2 * 10 + 2  # the samples, and the images for their ranking
-    assert net.runs == 5 + 1
+    assert net.runs == 6 + 1
 
 
 @pytest.mark.parametrize("layer", [None, "4"])
