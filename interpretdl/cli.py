@@ -357,6 +357,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 interrupted.
     """
 
+    from . import cli_evaluate  # noqa: F401  # its command enters itself in `app`
+
     def shown(message: Warning | str, *_: Any, **__: Any) -> None:
         _complain(str(message), "warning")
 

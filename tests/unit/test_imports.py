@@ -49,8 +49,10 @@ for above in ("evaluator", "dissection", "feature_visualization"):
     MAY_IMPORT[above] = MAY_IMPORT["interpreter"] | {"interpreter"}
 MAY_IMPORT["testing"] = set(MAY_IMPORT) | {""}
 MAY_IMPORT["cli"] = set(MAY_IMPORT) - {"testing"} | {""}
+MAY_IMPORT["cli_evaluate"] = set(MAY_IMPORT["cli"]) | {"cli"}
+MAY_IMPORT["cli"] |= {"cli_evaluate"}
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT[""] = set(MAY_IMPORT) - {"cli", "__main__"}  # interpretdl/__init__.py
+MAY_IMPORT[""] = set(MAY_IMPORT) - {"cli", "cli_evaluate", "__main__"}  # interpretdl/__init__.py
 
 # Wanted by few, or slow to import: inside the functions that use them.
 LATE = {"matplotlib", "mpl_toolkits", "skimage", "sklearn", "scipy", "pyarrow", "jinja2"}
