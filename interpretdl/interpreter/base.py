@@ -150,7 +150,20 @@ class Interpreter(ABC):
             ImageReadError, InputError, TargetError, LayerNotFoundError, UnsupportedModelError,
             ResourceError; TypeError for an option that the method does not have.
         """
-        images, logits, labels = self._prepare(inputs, label, resize_to, crop_to, frame)
+        reading = {"resize_to": resize_to, "crop_to": crop_to, "frame": frame}
+        return self._explained(self._read(inputs, **reading), label, reading, options)
+
+    def _read(self, inputs: Any, **reading: Any) -> Images:
+        """Pictures as a batch; a warning for each that could not be read."""
+        images = read_images(inputs, self.preprocessing, **reading)
+        for index, error in images.failures.items():
+            warnings.warn(f"input {index} is left out: {error}", InterpretWarning, stacklevel=4)
+        return images
+
+    def _explained(
+        self, images: Images, label: Any, reading: dict[str, Any], options: dict[str, Any]
+    ) -> Explanation:
+        logits, labels = self._resolved(images, label)
         result = self.attribute(images.inputs, labels, **options)
         if not isinstance(result, Attribution):
             result = Attribution(result)
@@ -166,7 +179,7 @@ class Interpreter(ABC):
             images=images.images,
             method=self.info.name,
             probabilities=_softmax(logits) if logits.ndim == 2 else None,
-            parameters=self._parameters(images, label, resize_to, crop_to, frame, options),
+            parameters=self._parameters(images, label, {**reading, **options}),
             diagnostics=result.diagnostics,
             signed=self.info.signed if result.signed is None else result.signed,
             class_names=self._names(logits),
@@ -183,14 +196,13 @@ class Interpreter(ABC):
         frame: int | None = None,
     ) -> tuple[Images, Array, Labels]:
         """Pictures read, the model's output for them, and the labels as indexes or a target."""
-        images = read_images(
-            inputs, self.preprocessing, resize_to=resize_to, crop_to=crop_to, frame=frame
-        )
-        for index, error in images.failures.items():
-            warnings.warn(f"input {index} is left out: {error}", InterpretWarning, stacklevel=5)
+        images = self._read(inputs, resize_to=resize_to, crop_to=crop_to, frame=frame)
+        return (images, *self._resolved(images, label))
+
+    def _resolved(self, images: Images, label: Any) -> tuple[Array, Labels]:
         logits = self.probe.logits(images.inputs)
         given = len(images.inputs) + len(images.failures)
-        return images, logits, resolve(label, logits, self._names(logits), given, images.indices)
+        return logits, resolve(label, logits, self._names(logits), given, images.indices)
 
     def _interpret(
         self,
@@ -228,12 +240,14 @@ class Interpreter(ABC):
                 `explain` raises.
         """
         paths = _save_paths(save_path)
-        explanation = self._explain(inputs, label, resize_to, crop_to, frame=frame, **options)
-        given = len(explanation) + len(explanation.failures)
+        reading = {"resize_to": resize_to, "crop_to": crop_to, "frame": frame}
+        images = self._read(inputs, **reading)
+        given = len(images.inputs) + len(images.failures)
         if paths and len(paths) != given:
             raise InputError(
                 f"save_path must give one path per image; got {len(paths)} for {given}"
             )
+        explanation = self._explained(images, label, reading, options)
         for one in explanation:
             print("\n".join(prediction_lines(one)))
             if one.labels[0] >= 0:
@@ -263,25 +277,16 @@ class Interpreter(ABC):
             )
         return self.class_names
 
-    def _parameters(
-        self,
-        images: Images,
-        label: Any,
-        resize_to: int | None,
-        crop_to: int | None,
-        frame: int | None,
-        options: dict[str, Any],
-    ) -> dict[str, Any]:
+    def _parameters(self, images: Images, label: Any, options: dict[str, Any]) -> dict[str, Any]:
         """What is needed to do it again, in values that JSON knows."""
         from ..version import __version__
 
-        own = {"resize_to": resize_to, "crop_to": crop_to, "frame": frame, **options}
         return {
             "model": type(self.model).__name__,
             "label": _plain(label),
             "input_shape": list(images.inputs.shape[1:]),
             "version": __version__,
-            **{name: _plain(value) for name, value in own.items()},
+            **{name: _plain(value) for name, value in options.items()},
         }
 
 

@@ -47,24 +47,29 @@ def resolve(
         return np.asarray(logits.argmax(axis=1), np.int64)
     if hasattr(label, "numpy"):
         label = label.numpy()
-    if isinstance(label, str) or np.ndim(label) == 0:
-        labels = [label] * n
-    elif np.ndim(label) == 1:
+    if isinstance(label, np.ndarray):
+        if label.ndim > 1:
+            raise TargetError(
+                f"labels must be one, or one per image; got shape {list(label.shape)}"
+            )
+        label = label.tolist()
+    if isinstance(label, list | tuple):
         if len(label) != given:
             raise TargetError(f"{len(label)} labels were given for {given} images")
-        labels = [label[i] for i in indices]
+        resolved = [_index(label[i], names) for i in indices]
     else:
-        raise TargetError(
-            f"labels must be one, or one per image; got shape {list(np.shape(label))}"
-        )
-    resolved = np.array([_index(one, names) for one in labels], np.int64)
-    check_labels(resolved, classes)
-    return resolved
+        resolved = [_index(label, names)] * n
+    check_labels(np.array(resolved, object), classes)  # of any size, before int64
+    return np.array(resolved, np.int64)
 
 
 def _index(label: Any, names: Sequence[str] | None) -> int:
     if isinstance(label, str):
         return _named(label, names)
+    if hasattr(label, "numpy"):
+        label = label.numpy()
+    if isinstance(label, np.ndarray) and label.ndim == 0:
+        label = label.item()
     if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
         raise TargetError(
             f"a label must be a class index, a class name or a target; got {label!r} "
