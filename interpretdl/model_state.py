@@ -31,6 +31,7 @@ def as_it_was(model: Any) -> Iterator[None]:
         variables = [*model.parameters(), *model.buffers()]
         stopped = [v.stop_gradient for v in variables]
         random_state = paddle.get_rng_state()
+        running = _written_in_eval(layers)
         try:
             for layer in layers:
                 layer.training = False
@@ -42,7 +43,25 @@ def as_it_was(model: Any) -> Iterator[None]:
                 layer.training = mode
             for v, stop in zip(variables, stopped, strict=True):
                 v.stop_gradient = stop
+            for held, name, tensor, value in running:
+                held[name] = tensor
+                if tensor.numpy().tobytes() != value.numpy().tobytes():
+                    tensor.set_value(value)
             paddle.set_rng_state(random_state)
+
+
+def _written_in_eval(layers: list[Any]) -> list[tuple[Any, str, paddle.Tensor, paddle.Tensor]]:
+    """What a forward pass may write in eval mode too: where it is, its name, itself and a copy.
+
+    Buffers, and the running statistics (parameters, in Paddle) of a batch-norm that is told to
+    use its batch's own.
+    """
+    found = [(layer._buffers, name, t) for layer in layers for name, t in layer._buffers.items()]
+    for layer in layers:
+        if getattr(layer, "_use_global_stats", None) is False:
+            held = layer._parameters
+            found += [(held, name, held[name]) for name in ("_mean", "_variance") if name in held]
+    return [(held, name, t, t.detach().clone()) for held, name, t in found if t is not None]
 
 
 def place_of(model: Any) -> Any:

@@ -92,8 +92,12 @@ class Probe:
         self.model = model
         self._read = OutputReader(output, output_kind)
         self._plan = BatchPlan(batch_size)
-        self._layers: dict[str, Any] = dict(model.named_sublayers())
         check_device(model, device)
+
+    @property
+    def _layers(self) -> dict[str, Any]:
+        """Asked anew each time: a layer may have been exchanged for another."""
+        return dict(self.model.named_sublayers())
 
     # -- what can be asked ---------------------------------------------------------------------
 
