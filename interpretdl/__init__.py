@@ -28,6 +28,8 @@ from .errors import (
     UnsupportedModelError,
     WeightsError,
 )
+from .evaluator import *  # noqa: F403  # every evaluator that is registered
+from .evaluator import __all__ as _evaluators
 from .explanation import Explanation, grid
 from .interpreter import *  # noqa: F403  # every method that is registered
 from .interpreter import __all__ as _interpreters
@@ -60,4 +62,5 @@ __all__ = [
     "lrp_model",
     "show_progress",
 ]
+__all__ += _evaluators
 __all__ += _interpreters

@@ -18,6 +18,7 @@ from ..data_processor.readers import read_images
 from ..errors import InputError, InterpretWarning, ResourceError, UnsupportedModelError
 from ..interpreter.base import Interpreter
 from ..interpreter.labels import Labels, resolve
+from ..probe import Probe
 from ..progress import progress_bar
 from ..version import __version__
 from .base import Evaluator
@@ -43,6 +44,7 @@ class _Row:
         return {
             "class": type(self.interpreter).__name__,
             "model": model,
+            "output": _outputs(self.interpreter.probe),
             "options": _stated(self.options),
             **_public(self.interpreter),
         }
@@ -252,11 +254,18 @@ def _public(thing: Any) -> dict[str, Any]:
     }
 
 
+def _outputs(probe: Probe) -> Any:
+    """Which part of the model's output, and what it is taken for."""
+    return _stated([probe._read.output, probe._read.kind])
+
+
 def _metric_settings(evaluator: Evaluator) -> dict[str, Any]:
     model = evaluator.probe.model if evaluator.probe else None
     return {
         "class": type(evaluator).__name__,
         "model": None if model is None else _digest_of_model(model),
+        "output": None if evaluator.probe is None else _outputs(evaluator.probe),
+        "preprocessing": _stated(evaluator.preprocessing),
         **{name: _stated(value) for name, value in evaluator.settings().items()},
     }
 

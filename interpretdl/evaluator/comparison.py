@@ -176,6 +176,8 @@ class Comparison:
                         label=method if dash == "-" else None,
                     )  # fmt: skip
                     axes.set_xlabel(cell.axis_label, fontsize="small")
+                    if cell.ticks:
+                        axes.set_xticks(cell.axis, cell.ticks, rotation=90, fontsize="xx-small")
         if drawn:
             axes.legend(fontsize="x-small")
             return

@@ -168,8 +168,9 @@ def test_other_settings_are_not_mixed(toy: Toy, x: Any, tmp_path: Path) -> None:
 
     def run(images: Any = x, network: Any = model, metric: Any = None, **more: Any) -> Any:
         options = more.pop("options", {})
+        method = GradientInterpreter(network, output=more.pop("output", None))
         return ev.compare(
-            {"m": (GradientInterpreter(network), options)}, images,
+            {"m": (method, options)}, images,
             {"d": metric or ev.Deletion(steps=5)}, file=file, **more,
         )  # fmt: skip
 
@@ -179,7 +180,8 @@ def test_other_settings_are_not_mixed(toy: Toy, x: Any, tmp_path: Path) -> None:
         {"images": x + 1}, {"network": toy(seed=1)}, {"metric": ev.Deletion(steps=6)},
         {"metric": ev.Insertion(steps=5)},
         {"metric": ev.Deletion(steps=5, fill=np.ones((3, 1, 1)))},
-        {"options": {"times_input": True}}, {"label": 1}, {"boxes": [(0, 0, 1, 1)] * 2},
+        {"output": lambda raw: raw}, {"label": 1}, {"boxes": [(0, 0, 1, 1)] * 2},
+        {"options": {"times_input": True}},
     ):  # fmt: skip
         with pytest.raises(InputError, match=r"table\.json was made with other"):
             run(**changed)
