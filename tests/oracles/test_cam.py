@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -162,22 +161,6 @@ def test_cam_takes_a_class_score(toy: Any) -> None:
     for target in (it.ClassScore(2, "probability"), lambda output: output[:, 0]):
         with pytest.raises(it.TargetError, match="grad_cam"):
             run("cam", model, x, target)
-
-
-@pytest.mark.parametrize(
-    ("last", "why"),
-    [
-        ([nn.AdaptiveMaxPool2D(1), nn.Flatten(), nn.Linear(3, 5)], "is not fed the mean"),
-        ([nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5)],
-         "is not fed the mean"),
-        ([nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(3, 5), nn.Sigmoid()], "changes the"),
-        ([nn.AdaptiveAvgPool2D(1), nn.Conv2D(3, 5, 1), nn.Flatten()], "no dense layer"),
-    ],
-)  # fmt: skip
-def test_cam_says_why_not(last: list[Any], why: str) -> None:
-    model = nn.Sequential(nn.Conv2D(3, 3, 3), nn.ReLU(), *last).eval()
-    with pytest.raises(it.UnsupportedModelError, match=why):
-        run("cam", model, images())
 
 
 # -- Eigen-CAM -------------------------------------------------------------------------------------
@@ -403,24 +386,3 @@ def test_tokens(method: str, toy: Any) -> None:
 def test_ablation_cam_needs_to_know_what_a_channel_is(toy: Any) -> None:
     with pytest.raises(it.InputError, match="only moves"):
         run("ablation_cam", toy(), images(), reshape_transform=lambda a: a / 2)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_wrong_layers(method: str, toy: Any) -> None:
-    with pytest.raises(it.InputError, match="empty list"):
-        run(method, toy(), images(), target_layer_name=[])
-    with pytest.raises(it.LayerNotFoundError, match="no layer 'layer5'"):
-        run(method, toy(), images(), target_layer_name="layer5")
-    with pytest.raises(it.UnsupportedModelError, match=r"gives \[3, 6\]"):
-        run(method, toy(), images(), target_layer_name="7")
-
-
-# Grad-CAM++ and Layer-CAM leave out what speaks against a class, of which the other side has much;
-# Eigen-CAM does not know the class. Score-CAM takes 900 forward passes.
-@pytest.mark.parametrize("method", ["cam", "grad_cam", "hires_cam", "xgrad_cam", "ablation_cam"])
-def test_the_cat_and_the_cup_in_the_collage(method: str, root: Path) -> None:
-    interpreter = it.registry.find(method).cls(it.lrp_model.efficientnet_lite0(pretrained=True))
-    for label, half in (("tiger cat", slice(0, 112)), ("espresso", slice(112, 224))):
-        found = interpreter.explain(root / "assets" / "collage.png", label=label)
-        heat = np.maximum(found.heatmap(signed=True)[0], 0)
-        assert heat[:, half].sum() > 0.7 * heat.sum()
