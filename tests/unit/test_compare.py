@@ -339,3 +339,28 @@ def test_an_evaluator_of_ones_own(toy: Toy, x: Any) -> None:
         from interpretdl.evaluator import registry
 
         del registry._EVALUATORS["largest"]
+
+
+def test_the_page_lists_every_evaluator_and_its_example_runs(root: Path, toy: Toy, x: Any) -> None:
+    page = (root / "docs" / "evaluators.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")] for line in page.splitlines() if "| `" in line
+    ]
+    listed = {row[1].strip("`"): row for row in rows if row[1].strip("`") in ev.evaluators()}
+    assert list(listed) != []
+    assert set(listed) == set(ev.evaluators())
+    for name, info in ev.evaluators().items():
+        better = "higher" if info.higher_is_better else "lower"
+        needs = {need for need in info.needs if need in ("interpreter", "boxes", "masks")}
+        assert listed[name][2:4] == [info.cls.__name__, better]
+        assert set(listed[name][4].split()) == needs
+    code = page.split("```python\n")[-1].split("```")[0]
+    names: dict[str, Any] = {"__name__": "page"}
+    try:
+        exec(code, names)  # noqa: S102  # the page's own lines
+        found = ev.compare([GradientInterpreter(toy())], x, ["peak_share"])
+        assert ((found.table() > 0) & (found.table() < 1)).all()
+    finally:
+        from interpretdl.evaluator import registry
+
+        registry._EVALUATORS.pop("peak_share", None)
