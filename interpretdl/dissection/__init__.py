@@ -1,6 +1,14 @@
 """Network Dissection: what single units of a network detect, and what they matter."""
 
+from .ablation import Ablation, ablate_units
 from .broden import Broden, Label, Record, check_broden
+from .concepts import (
+    ConceptShare,
+    ConceptShares,
+    explain_in_concepts,
+    gradient_times_activation,
+    lrp,
+)
 from .cutouts import tuxpaint_objects
 from .dissect import Dissection, dissect
 from .mini_broden import mini_broden
@@ -9,15 +17,22 @@ from .report import write_report
 from .result import LayerResult, UnitConcept
 
 __all__ = [
+    "Ablation",
     "Broden",
+    "ConceptShare",
+    "ConceptShares",
     "Dissection",
     "Label",
     "LayerResult",
     "Record",
     "TailQuantile",
     "UnitConcept",
+    "ablate_units",
     "check_broden",
     "dissect",
+    "explain_in_concepts",
+    "gradient_times_activation",
+    "lrp",
     "mini_broden",
     "tuxpaint_objects",
     "write_report",

@@ -160,6 +160,7 @@ class ActivationMaximization:
         code: int | NDArray[Any],
         *,
         weight: float = 0.1,
+        noise: float = 1.0,
         steps: int = 512,
         rate: float = 0.05,
         starts: int = 1,
@@ -170,13 +171,14 @@ class ActivationMaximization:
         """Maximize objective(g(z)) - weight |z - z0|^2 over the code z of a decoder g.
 
         The decoder has learned what pictures look like, so that the result is one. Codes are taken
-        to be distributed as N(0, 1), from which the beginnings are drawn.
+        to be distributed as N(0, 1).
 
         Args:
             objective: a class (its log probability), or see `class_score`, `channel`, `unit`.
             decoder: paddle.nn.Layer from codes [n, d] to the network's inputs [n, C, H, W].
             code: d, or z0 [d]; for d it is 0.
             weight: how strongly z is held at z0.
+            noise: standard deviation around z0 of where each start begins.
             steps, rate, starts, diversity, diversity_layer, seed: see `plain`.
 
         Raises:
@@ -187,9 +189,9 @@ class ActivationMaximization:
         if z0.ndim != 1 or not len(z0):
             raise InputError(f"code must be its length or an array [d]; got {list(z0.shape)}")
         ascent = _Ascent(self, wanted, starts, steps, rate, True, diversity, diversity_layer)
-        begin = np.random.default_rng(seed).normal(size=(starts, len(z0)))
+        begin = z0 + noise * np.random.default_rng(seed).normal(size=(starts, len(z0)))
         form = Code(Probe(decoder, self._device, output_kind="logits"))
-        options = {"weight": weight, "code": len(z0), "seed": seed}
+        options = {"weight": weight, "noise": noise, "code": len(z0), "seed": seed}
         return ascent.run(form, begin, "code", options, hold=(weight, z0[None]))
 
     def _probe(self, batch_size: int | None) -> Probe:

@@ -46,6 +46,11 @@ class FeatureVisualization:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    @property
+    def best(self) -> int:
+        """The start with the highest score; others may have ended on a lower hill."""
+        return int(self.scores.argmax())
+
     def plot(self, *, history: bool = True) -> Figure:
         """The pictures in one grid, and below them the objective at each step.
 
