@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, did_you_mean
 from ..preprocessing import Preprocessing
-from .sampling import at_least, generator
+from .sampling import counts, generator
 
 __all__ = ["Baselines", "baselines_of"]
 
@@ -41,7 +41,7 @@ def baselines_of(
         InputError: an unknown name, a shape that does not fit, NaN or Inf, or channels of which the
             preprocessing does not know black and white.
     """
-    at_least(1, num_random_trials=trials)
+    counts(num_random_trials=trials)
     several: list[Any]
     if baselines is None or isinstance(baselines, str) or getattr(baselines, "ndim", 5) < 5:
         several = [baselines]

@@ -14,7 +14,7 @@ from ..registry import register
 from ..targets import ClassScore, ScoreKind, TargetLike
 from .base import Array, Attribution, Interpreter
 from .labels import Labels
-from .sampling import Moments, Sampler, Samples, accumulate, at_least, generator
+from .sampling import Moments, Sampler, Samples, accumulate, at_least, counts, generator
 from .space import Space
 
 __all__ = ["ExpectedGradientsInterpreter", "RankOrder", "ShapValues"]
@@ -223,7 +223,7 @@ class ExpectedGradientsInterpreter(Interpreter):
         layer: str | None,
         seed: int,
     ) -> list[Moments]:
-        at_least(1, nsamples=nsamples)
+        counts(nsamples=nsamples)
         at_least(0, local_smoothing=local_smoothing)
         space = Space(self.probe, x, None if layer is None else _going_in(layer))
         begins = space.at(self._background(x))

@@ -12,7 +12,7 @@ from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
 from .expected_gradients import attribution, expectation, lines
 from .labels import Labels
-from .sampling import at_least
+from .sampling import at_least, counts
 from .space import Space
 
 __all__ = ["GradShapCVInterpreter"]
@@ -68,7 +68,7 @@ class GradShapCVInterpreter(Interpreter):
         Raises:
             InputError: an option that does not fit.
         """
-        at_least(1, n_samples=n_samples)
+        counts(n_samples=n_samples)
         at_least(0, noise_amount=noise_amount)
         _, make = baselines_of(x, baselines, self.preprocessing, num_random_trials, seed)
         begins = lru_cache(maxsize=1)(make)  # samples come image by image

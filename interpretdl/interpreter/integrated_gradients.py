@@ -16,7 +16,7 @@ from ..targets import ScoreKind, TargetLike
 from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
 from .labels import Labels
-from .sampling import Moments, Samples, accumulate, at_least
+from .sampling import Moments, Samples, accumulate, at_least, counts
 from .space import Space
 
 __all__ = ["IntGradCVInterpreter", "IntegratedGradientsInterpreter", "PathRule", "quadrature"]
@@ -39,7 +39,7 @@ def quadrature(rule: PathRule, steps: int) -> tuple[Vector, Vector]:
     Raises:
         InputError: unknown rule, or steps below 1.
     """
-    at_least(1, steps=steps)
+    counts(steps=steps)
     if rule not in get_args(PathRule):
         raise InputError(f"rule must be one of {get_args(PathRule)}; got {rule!r}")
     if rule == "gauss_legendre":

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..progress import progress_bar
 
-__all__ = ["Array", "Moments", "Sampler", "Samples", "accumulate", "at_least", "generator"]
+__all__ = [
+    "Array",
+    "Moments",
+    "Sampler",
+    "Samples",
+    "accumulate",
+    "at_least",
+    "counts",
+    "generator",
+]
 
 Array = NDArray[Any]
 
@@ -203,5 +212,18 @@ def at_least(least: float, **values: float | None) -> None:
         InputError: one is not; it is named.
     """
     for name, value in values.items():
-        if value is not None and not value >= least:
-            raise InputError(f"{name} must be at least {least}; got {value!r}")
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if value is not None and not (number and value >= least):
+            raise InputError(f"{name} must be a number, at least {least}; got {value!r}")
+
+
+def counts(**values: int) -> None:
+    """Check that options are whole numbers from 1.
+
+    Raises:
+        InputError: one is not; it is named.
+    """
+    for name, value in values.items():
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not (whole and value >= 1):
+            raise InputError(f"{name} must be a whole number, at least 1; got {value!r}")

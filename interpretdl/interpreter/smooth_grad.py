@@ -15,7 +15,7 @@ from ..registry import register
 from ..targets import ScoreKind
 from .base import Array, Attribution, Interpreter
 from .labels import Labels
-from .sampling import Moments, Sampler, Samples, accumulate, at_least, generator
+from .sampling import Moments, Sampler, Samples, accumulate, at_least, counts, generator
 from .space import Space
 
 __all__ = [
@@ -72,7 +72,7 @@ class NoisyMean:
         if self.kind not in get_args(NoiseKind):
             raise InputError(f"kind must be one of {get_args(NoiseKind)}; got {self.kind!r}")
         at_least(0, noise_amount=self.noise_amount, tolerance=self.tolerance)
-        at_least(1, n_samples=self.n_samples)
+        counts(n_samples=self.n_samples)
         if self.tolerance is not None:
             at_least(self.n_samples, max_samples=self.max_samples)
         generator(self.seed, 0)
@@ -270,7 +270,7 @@ class SmoothGradInterpreterV2(SmoothGradInterpreter):
         Raises:
             InputError: an option that does not fit.
         """
-        at_least(1, split=split)
+        counts(split=split)
         mean = NoisyMean(self.kind, noise_amount, n_samples, tolerance, max_samples, seed)
         target, space = self.target(labels, gradient_of), Space(self.probe, x)
         most = -(-n_samples // split)

@@ -245,8 +245,8 @@ def test_grad_shap_equals_numpy(baselines: str | None) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"nsamples": 0}, "nsamples must be at least 1"),
-        ({"local_smoothing": -1}, "local_smoothing must be at least 0"),
+        ({"nsamples": 0}, "nsamples must be a whole number"),
+        ({"local_smoothing": -1}, "local_smoothing must be a number, at least 0"),
         ({"ranked_outputs": 5}, "ranked_outputs must be from 1 to 4"),
         ({"ranked_outputs": 0}, "ranked_outputs must be from 1 to 4"),
         ({"output_rank_order": "top"}, "output_rank_order must be one of"),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 import interpretdl as it
+from interpretdl.interpreter import sampling
 from interpretdl.interpreter.sampling import Moments, Samples, accumulate
 from interpretdl.interpreter.smooth_grad import noise
 
@@ -121,6 +122,36 @@ def test_the_engine_fills_batches_across_images_and_draws_as_it_goes(size: int) 
     assert rows == {1: [1] * 8, 4: [1, 4, 3], 100: [1, 7]}[size]
     np.testing.assert_allclose(means[0].mean[[0, 2], 0], [2, 1])
     np.testing.assert_allclose(means[1].mean, -means[0].mean)
+
+
+def test_the_progress_bar_knows_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Bar:
+        n, total = 0, 0
+
+        def __enter__(self) -> Bar:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            seen.append((self.n, self.total))
+
+        def refresh(self) -> None:
+            seen.append((self.n, self.total))
+
+        def update(self, n: int) -> None:
+            self.n += n
+
+    monkeypatch.setattr(sampling, "progress_bar", lambda *args: Bar())
+    accumulate(
+        lambda images, points: [points],
+        lambda image, numbers: Samples(np.zeros((len(numbers), 1))),
+        lambda image, taken: 4 if taken == 0 else 10 if image == 1 else taken,
+        [Moments(3)],
+        lambda: 5,
+        "test",
+    )
+    assert seen == [(0, 12), (12, 18), (18, 18)]  # three images, then more for one of them
 
 
 # -- the noise ----------------------------------------------------------------------------------
@@ -292,12 +323,14 @@ def test_v2_is_smooth_grad_with_fewer_samples_in_a_run(toy: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"noise_amount": -0.1}, "noise_amount must be at least 0"),
+        ({"noise_amount": -0.1}, "noise_amount must be a number, at least 0"),
         ({"noise_amount": float("nan")}, "noise_amount must be"),
-        ({"n_samples": 0}, "n_samples must be at least 1"),
-        ({"tolerance": 0.1, "max_samples": 9}, "max_samples must be at least 50"),
+        ({"noise_amount": "0.1"}, "noise_amount must be a number"),
+        ({"n_samples": True}, "n_samples must be a whole number"),
+        ({"n_samples": 0}, "n_samples must be a whole number"),
+        ({"tolerance": 0.1, "max_samples": 9}, "max_samples must be a number, at least 50"),
         ({"seed": 1.5}, "seed must be an integer"),
-        ({"split": 0}, "split must be at least 1"),
+        ({"split": 0}, "split must be a whole number"),
     ],
 )
 def test_what_does_not_fit_is_refused(toy: Any, options: dict[str, Any], message: str) -> None:

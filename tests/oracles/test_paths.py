@@ -390,7 +390,8 @@ def test_a_layer_that_not_everything_passes_holds_the_rest() -> None:
     ("options", "message"),
     [
         ({"rule": "simpson"}, "rule must be one of"),
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 2.5}, "steps must be a whole number"),
+        ({"steps": 0}, "steps must be a whole number, at least 1"),
         ({"baselines": "whit"}, "did you mean 'white'"),
         ({"baselines": []}, "baselines is empty"),
         ({"baselines": np.zeros((3, 9, 9))}, r"must be float \[3, 4, 5\]"),
@@ -399,7 +400,7 @@ def test_a_layer_that_not_everything_passes_holds_the_rest() -> None:
         ({"baselines": "random", "num_random_trials": 0}, "num_random_trials must be"),
         ({"tolerance": 0.1, "rule": "gauss_legendre"}, "no node of gauss_legendre"),
         ({"tolerance": -1.0}, "tolerance must be"),
-        ({"tolerance": 0.1, "max_steps": 3}, "max_steps must be at least 50"),
+        ({"tolerance": 0.1, "max_steps": 3}, "max_steps must be a number, at least 50"),
         ({"gradient_of": "odds"}, "the score must be one of"),
     ],
 )
