@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import html.parser
-import io
-import json
-import re
-import shutil
-import subprocess
-from collections.abc import Sequence
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from interpretdl import IMAGENET, Preprocessing, Probe
+from interpretdl import IMAGENET, Probe
 from interpretdl.dissection import Broden, TailQuantile, dissect, mini_broden
-from interpretdl.dissection.report import write_report
 from interpretdl.dissection.tally import Strongest, Tally, intersection_over_union, upsample
 from interpretdl.dissection.work import View, rotation
 from interpretdl.errors import InputError, LayerNotFoundError, UnsupportedModelError
 
-CHROMIUM = shutil.which("chromium")
-PLAIN = Preprocessing(resize=None, crop=None, mean=(0, 0, 0), std=(1, 1, 1))
+_spec = importlib.util.spec_from_file_location(
+    "planted_data", Path(__file__).resolve().parents[1] / "planted_data.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+_planted = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_planted)
+DETECTORS, PLAIN = _planted.DETECTORS, _planted.PLAIN
+pixels_network, planted = _planted.pixels_network, _planted.planted
 
 
 # -- quantiles -----------------------------------------------------------------------------------
@@ -187,64 +185,6 @@ def test_strongest_against_sorting() -> None:
 # -- whole dissections ---------------------------------------------------------------------------
 
 
-def pixels_network(weights: Sequence[Sequence[float]]) -> Any:
-    """Units are linear in a pixel's colour: layer "0" gives [N, U, H, W]."""
-    from paddle import nn
-
-    weights = np.asarray(weights, np.float32)
-    model = nn.Sequential(
-        nn.Conv2D(3, len(weights), 1, bias_attr=False), nn.AdaptiveAvgPool2D(1), nn.Flatten()
-    )
-    model[0].weight.set_value(weights[:, :, None, None])
-    return model
-
-
-def planted(path: Path, images: int = 10, unlabelled: int = 0, rare: int = 12) -> Path:
-    """Red pixels are the object "red", green ones the texture "green"; both are rare.
-
-    In the first `unlabelled` images nothing says that the red pixels are red.
-    """
-    rng = np.random.default_rng(0)
-    (path / "images").mkdir(parents=True)
-    side, rows = 16, []
-    grey = rng.integers(90, 110, (images, side * side, 1)) * np.ones(3, int)
-    red, green = np.zeros((2, images, side * side), bool)
-    for k in range(rare):
-        red[k % images, 5 * k] = green[(k + 1) % images, 5 * k + 2] = True
-    grey[red], grey[green] = (255, 0, 0), (0, 255, 0)
-    for i in range(images):
-        name = f"{i}.png"
-        Image.fromarray(grey[i].reshape(side, side, 3).astype(np.uint8)).save(
-            path / "images" / name
-        )
-        for category, mask, number in (("object", red, 1), ("texture", green, 2)):
-            plane = np.zeros((side, side, 3), np.uint8)
-            plane[..., 0] = number * mask[i].reshape(side, side)
-            Image.fromarray(plane).save(path / "images" / f"{i}_{category}.png")
-        objects = "" if i < unlabelled else f"{i}_object.png"
-        rows.append(f"{name},train,{side},{side},{side},{side},{objects},{i}_texture.png")
-    write_tables(path, rows)
-    return path
-
-
-def write_tables(path: Path, rows: list[str]) -> None:
-    head = "image,split,ih,iw,sh,sw,object,texture"
-    (path / "index.csv").write_text("\n".join([head, *rows]) + "\n")
-    (path / "category.csv").write_text(
-        "name,first,last,count,frequency\nobject,1,1,1,1\ntexture,2,2,1,1\n"
-    )
-    (path / "label.csv").write_text(
-        "number,name,category,frequency,coverage,syns\n"
-        "1,red <b>,object(1),1,1,\n2,green,texture(1),1,1,\n"
-    )
-    table = "code,number,name,frequency,coverage\n"
-    (path / "c_object.csv").write_text(table + "1,1,red <b>,1,1\n")
-    (path / "c_texture.csv").write_text(table + "1,2,green,1,1\n")
-
-
-DETECTORS = [[1, -1, 0], [0, 0, 1], [-1, 1, 0], [0.3, 0.3, 0.3]]
-
-
 def test_planted_detectors_have_iou_1(tmp_path: Path) -> None:
     found = dissect(
         pixels_network(DETECTORS), planted(tmp_path / "data"), "0", tmp_path / "out",
@@ -361,122 +301,6 @@ def test_the_model_is_as_it_was(tmp_path: Path, toy: Any) -> None:
     assert all(layer.training for layer in model.sublayers(include_self=True))
     assert all(np.array_equal(before[name], t.numpy()) for name, t in model.state_dict().items())
     assert not model[2]._forward_post_hooks
-
-
-# -- the report ----------------------------------------------------------------------------------
-
-
-class Page(html.parser.HTMLParser):
-    """Cards, pictures and words of a report."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.cards: list[dict[str, str]] = []
-        self.sources: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        if tag == "article":
-            self.cards.append(values)
-        for name in ("src", "href"):
-            if name in values:
-                self.sources.append(values[name])
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-@pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    found = dissect(
-        pixels_network(DETECTORS), planted(folder / "data"), "0", folder / "out",
-        preprocessing=PLAIN, baseline=True,
-    )  # fmt: skip
-    assert found.report is not None
-    return found.report
-
-
-def test_report_is_self_contained_and_complete(report: Path) -> None:
-    text = report.read_text()
-    page = Page(text)
-    words = "".join(page.words)
-    assert "2/4 units covering 2 concepts with IoU ≥ .04" in words
-    assert "0-rotated" in words
-    assert len(page.cards) == 4
-    assert {(c["data-unit"], c["data-label"], c["data-category"]) for c in page.cards} >= {
-        ("0", "red <b>", "object"),
-        ("2", "green", "texture"),
-    }
-    assert "red <b>" in words  # escaped: shown as text and not taken as a tag
-    assert "<b> (object)" not in text
-    assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
-    assert not re.search(r"(https?:)?//[a-z]", re.sub(r'src="data:[^"]*"', "", text))
-    # bars in the order object, scene, part, material, texture, color
-    bars = re.findall(r'<g data-category="(\w+)">', text)
-    assert bars[:2] == ["object", "texture"]
-
-
-def test_report_shows_the_strongest_images_under_the_mask(report: Path) -> None:
-    """A unit that looks for red: bright where red is, dark elsewhere."""
-    page = Page(report.read_text())
-    card = page.sources[[c["data-unit"] for c in page.cards].index("0")]
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(card.partition(",")[2]))))
-    assert pixels.shape[1] == 10 * 80 + 9 * 2
-    red = (pixels[..., 0] > 150) & (pixels[..., 1] < 90)
-    assert red[:, :80].any()
-    assert np.median(pixels[:, :80]) < 40
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium is not on PATH")
-def test_report_sorts_and_filters_in_a_browser(report: Path, tmp_path: Path) -> None:
-    """A script at the end does what a person would, and the page is written out again."""
-    script = """<script>
-    const set = (id, value) => { const e = document.getElementById(id);
-      if (e.type === "checkbox") e.checked = value; else e.value = value;
-      e.dispatchEvent(new Event("input", {bubbles: true})); };
-    const seen = () => Array.from(document.querySelectorAll(".card:not([hidden])"))
-      .map(card => card.dataset.unit).join(" ");
-    const log = {start: seen()};
-    set("sort", "unit"); log.unit = seen();
-    set("detectors", true); log.detectors = seen();
-    set("category", "texture"); log.texture = seen();
-    set("category", ""); set("find", "RED"); log.red = seen();
-    set("find", "3"); set("detectors", false); log.three = seen();
-    log.shown = document.getElementById("shown").textContent;
-    log.pictures = Array.from(document.images).filter(i => i.complete && i.naturalWidth).length;
-    document.title = JSON.stringify(log);
-    </script>"""
-    page = tmp_path / "page.html"
-    page.write_text(report.read_text().replace("</body>", script + "</body>"))
-    done = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-         f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    title = re.search(r"<title>(.*?)</title>", done.stdout)
-    assert title
-    log = json.loads(html.unescape(title[1]))
-    assert log["start"].split()[:2] == ["0", "2"]
-    assert log["unit"] == "0 1 2 3"
-    assert log["detectors"] == "0 2"
-    assert log["texture"] == "2"
-    assert log["red"] == "0"
-    assert log["three"] == "3"
-    assert log["shown"] == "1 of 4 units"
-
-
-def test_report_is_written_once(report: Path, tmp_path: Path) -> None:
-    target = tmp_path / "page.html"
-    data = Broden(report.parent.parent / "data")
-    write_report(target, [], data, digest="abc")
-    target.write_text(target.read_text() + "<!-- mine -->")
-    write_report(target, [], data, digest="abc")
-    assert target.read_text().endswith("<!-- mine -->")
-    write_report(target, [], data, digest="abd")
-    assert not target.read_text().endswith("<!-- mine -->")
 
 
 # -- a real network ------------------------------------------------------------------------------
