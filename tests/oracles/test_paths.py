@@ -258,6 +258,16 @@ def test_identities() -> None:
     np.testing.assert_allclose(found.diagnostics["completeness_error"], error, rtol=1e-6)
 
 
+def test_what_is_not_used_gets_nothing_and_twins_get_the_same() -> None:
+    net, x = Net(), images()
+    net.v[5], net.v[8] = 0, net.v[7]
+    net.first.weight.set_value(net.v)
+    x.reshape(3, -1)[:, 8] = x.reshape(3, -1)[:, 7]
+    got = attribute(net, x, baselines=np.zeros(SHAPE), steps=7).reshape(3, -1)
+    assert not got[:, 5].any()
+    np.testing.assert_allclose(got[:, 8], got[:, 7], rtol=1e-12)
+
+
 @pytest.mark.parametrize("size", [1, 7, 15])
 def test_the_cut_into_batches_and_the_other_images_do_not_matter(toy: Any, size: int) -> None:
     x = np.random.default_rng(2).normal(size=(3, 3, 8, 8)).astype(np.float32)
