@@ -357,7 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 interrupted.
     """
 
-    from . import cli_evaluate  # noqa: F401  # its command enters itself in `app`
+    from . import cli_dissect, cli_evaluate  # noqa: F401  # their commands enter themselves in `app`
 
     def shown(message: Warning | str, *_: Any, **__: Any) -> None:
         _complain(str(message), "warning")

@@ -49,10 +49,11 @@ for above in ("evaluator", "dissection", "feature_visualization"):
     MAY_IMPORT[above] = MAY_IMPORT["interpreter"] | {"interpreter"}
 MAY_IMPORT["testing"] = set(MAY_IMPORT) | {""}
 MAY_IMPORT["cli"] = set(MAY_IMPORT) - {"testing"} | {""}
-MAY_IMPORT["cli_evaluate"] = set(MAY_IMPORT["cli"]) | {"cli"}
-MAY_IMPORT["cli"] |= {"cli_evaluate"}
+COMMANDS = {"cli_dissect", "cli_evaluate"}  # the longer ones have a file of their own
+MAY_IMPORT |= {command: MAY_IMPORT["cli"] | {"cli"} for command in COMMANDS}
+MAY_IMPORT["cli"] |= COMMANDS
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT[""] = set(MAY_IMPORT) - {"cli", "cli_evaluate", "__main__"}  # interpretdl/__init__.py
+MAY_IMPORT[""] = set(MAY_IMPORT) - {"cli", "__main__"} - COMMANDS  # interpretdl/__init__.py
 
 # Wanted by few, or slow to import: inside the functions that use them.
 LATE = {"matplotlib", "mpl_toolkits", "skimage", "sklearn", "scipy", "pyarrow", "jinja2"}
