@@ -82,7 +82,9 @@ def test_independent_layers_are_put_back_one_by_one(toy: Callable[..., Any]) -> 
 LOSE = [
     pytest.param(GradientInterpreter, {}, id="gradient"),
     pytest.param(GradientInterpreter, {"times_input": True}, id="gradient times input"),
-    pytest.param(IntegratedGradientsInterpreter, {"steps": 10}, id="integrated gradients"),
+    pytest.param(
+        IntegratedGradientsInterpreter, {"steps": 5, "tolerance": None}, id="integrated gradients"
+    ),
     pytest.param(GradCAMInterpreter, {"target_layer_name": "12"}, id="grad_cam"),
 ]
 
@@ -94,9 +96,9 @@ def test_maps_that_show_what_was_learned_are_lost_with_it(
     model, x, _ = digits_model
     method = cls(model)
     before = copy.deepcopy(model.state_dict())
-    maps = method.explain(x[:24], **options)
+    maps = method.explain(x[:16], **options)
     found = ev.ModelRandomization(n_draws=3).measure(
-        x[:24], maps, interpreter=method, options=options
+        x[:16], maps, interpreter=method, options=options
     )
     curve = found.curves["rank correlation"]
     assert abs(np.nanmean(curve[:, -1])) < 0.3
