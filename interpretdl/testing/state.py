@@ -58,16 +58,18 @@ def _alike(a: Any, b: Any) -> bool:
 
 @contextlib.contextmanager
 def in_use(model: Any) -> Iterator[None]:
-    """The model as someone trains it: half of it in train mode, a gradient, a frozen weight, hooks.
-
-    All put back in the end.
+    """The model as someone trains it: half of it in train mode, a gradient, a frozen weight, a
+    hook, and random generators that have been drawn from. All put back in the end.
     """
     layers, parameters = model.sublayers(include_self=True), model.parameters()
     modes = [layer.training for layer in layers]
     stopped = [p.stop_gradient for p in parameters]
     grads = [p.grad for p in parameters]
+    numbers = paddle.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     hook = layers[-1].register_forward_post_hook(lambda layer, inputs, output: None)
     try:
+        # The global generators, where a call that sets a seed would be seen.
+        paddle.rand([3]), np.random.random(3), random.random()  # noqa: NPY002, S311
         for i, layer in enumerate(layers):
             layer.training = i % 2 == 0
         trained = [p for p in parameters if not p.stop_gradient]
@@ -78,6 +80,9 @@ def in_use(model: Any) -> Iterator[None]:
         yield
     finally:
         hook.remove()
+        paddle.set_rng_state(numbers[0])
+        np.random.set_state(numbers[1])  # noqa: NPY002  # as above
+        random.setstate(numbers[2])
         for layer, mode in zip(layers, modes, strict=True):
             layer.training = mode
         for p, stop, grad in zip(parameters, stopped, grads, strict=True):

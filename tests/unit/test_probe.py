@@ -1,0 +1,452 @@
+"""The probe's promises: values, batches, outputs, hooks, devices."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from numpy.typing import NDArray
+from paddle import nn
+
+import interpretdl as it
+from interpretdl import ClassScore, Probe
+
+Array = NDArray[Any]
+
+
+def images(n: int = 5, channels: int = 3, size: int = 12, dtype: Any = np.float32) -> Array:
+    return np.random.default_rng(1).normal(size=(n, channels, size, size)).astype(dtype)
+
+
+class Around(nn.Layer):
+    """A model whose return value is `change(logits)`."""
+
+    def __init__(self, inner: Any, change: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.inner, self.change = inner, change
+        self.eval()
+
+    def forward(self, x: Any) -> Any:
+        return self.change(self.inner(x))
+
+
+class Run(nn.Layer):
+    """A model of one function and some layers."""
+
+    def __init__(self, function: Callable[..., Any], **layers: Any) -> None:
+        super().__init__()
+        self.function = function
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+        self.eval()
+
+    def forward(self, x: Any) -> Any:
+        return self.function(self, x)
+
+
+def plain_logits(model: Any, x: Array) -> Array:
+    with paddle.no_grad():
+        return np.asarray(model(paddle.to_tensor(x)).numpy())
+
+
+def plain_gradient(model: Any, x: Array, label: int) -> Array:
+    tensor = paddle.to_tensor(x, stop_gradient=False)
+    (found,) = paddle.grad(model(tensor)[:, label].sum(), [tensor])
+    return np.asarray(found.numpy())
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_values_are_the_models(channels: int, toy: Any) -> None:
+    model, x = toy(channels=channels), images(channels=channels)
+    probe, logits = Probe(model), plain_logits(model, images(channels=channels))
+    np.testing.assert_allclose(probe.logits(x), logits, rtol=1e-5, atol=1e-6)
+    target = ClassScore(np.array([0, 1, 2, 3, 4]))
+    np.testing.assert_allclose(probe.scores(x, target), logits.diagonal(), rtol=1e-5, atol=1e-6)
+    run = probe.gradients(x, ClassScore(2))
+    np.testing.assert_allclose(run.input, plain_gradient(model, x, 2), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(run.scores, logits[:, 2], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(run.outputs, logits, rtol=1e-5, atol=1e-6)
+
+
+def test_outside_of_no_grad_and_inside_alike(toy: Any) -> None:
+    probe, x = Probe(toy()), images()
+    expected = probe.gradients(x, ClassScore(0)).input
+    with paddle.no_grad():
+        np.testing.assert_array_equal(probe.gradients(x, ClassScore(0)).input, expected)
+        assert not paddle.is_grad_enabled()
+    with paddle.enable_grad():
+        probe.logits(x)
+        assert paddle.is_grad_enabled()
+
+
+def test_double_precision_models_stay_double(toy: Any) -> None:
+    found = Probe(toy().to(dtype="float64")).gradients(images(), ClassScore(0))
+    assert (found.input.dtype, found.scores.dtype, found.outputs.dtype) == (np.float64,) * 3
+
+
+def test_activations_and_gradients_at_layers(toy: Any) -> None:
+    model, x = toy(), images()
+    probe = Probe(model)
+    run = probe.gradients(x, ClassScore(1), at=["2", "4:input", "8:input", "8"], with_input=True)
+    before = nn.Sequential(*list(model)[:3])(paddle.to_tensor(x)).numpy()
+    np.testing.assert_allclose(run.activations["2"], before, rtol=1e-5, atol=1e-6)
+    pooled = F.max_pool2d(paddle.to_tensor(before), 2).numpy()
+    np.testing.assert_allclose(run.activations["4:input"], pooled, rtol=1e-5, atol=1e-6)
+    # The last layer: the gradient with respect to its input is a column of its weight.
+    weight = model[8].weight.numpy()[:, 1]
+    np.testing.assert_allclose(run.gradients["8:input"], np.tile(weight, (5, 1)), rtol=1e-6)
+    np.testing.assert_array_equal(run.gradients["8"], np.tile(np.eye(5)[1], (5, 1)))
+    np.testing.assert_allclose(run.input, plain_gradient(model, x, 1), rtol=1e-4, atol=1e-6)
+    # The gradient there, run back by hand to the input, is the input's.
+    tensor = paddle.to_tensor(x, stop_gradient=False)
+    middle = nn.Sequential(*list(model)[:3])(tensor)
+    (by_hand,) = paddle.grad([middle], [tensor], [paddle.to_tensor(run.gradients["2"])])
+    np.testing.assert_allclose(by_hand.numpy(), run.input, rtol=1e-4, atol=1e-6)
+    tail = probe.gradients(x, ClassScore(1), at="2")
+    np.testing.assert_allclose(tail.gradients["2"], run.gradients["2"], rtol=1e-6)
+    assert tail.input.size == 0
+    for name, value in probe.activations(x, ["2", "4:input"]).items():
+        np.testing.assert_allclose(value, run.activations[name], rtol=1e-5, atol=1e-6)
+
+
+def test_several_targets_in_one_forward(toy: Any) -> None:
+    model, x = toy(), images()
+    runs: list[int] = []
+    model.register_forward_post_hook(lambda *args: runs.append(1))
+    probe = Probe(model, batch_size=5)
+    targets = [ClassScore(0), ClassScore(np.arange(5)), lambda out: out[:, 1] * 2]
+    found = probe.gradients_of(x, targets)
+    assert len(runs) == 1
+    for target, one in zip(targets, found, strict=True):
+        np.testing.assert_allclose(one.input, probe.gradients(x, target).input, rtol=1e-6)
+    np.testing.assert_allclose(found[2].input, 2 * plain_gradient(model, x, 1), atol=1e-5)
+
+
+def test_edits(toy: Any) -> None:
+    model, x = toy(), images()
+    probe = Probe(model)
+    rest = nn.Sequential(*list(model)[3:])
+    start = nn.Sequential(*list(model)[:3])
+    expected = rest(start(paddle.to_tensor(x)) * 0.5).numpy()
+    edit = {"2": lambda y: y * 0.5}
+    np.testing.assert_allclose(probe.logits(x, edit=edit), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        probe.logits(x, edit={"3:input": lambda y: y * 0.5}), expected, rtol=1e-5, atol=1e-6
+    )
+    run = probe.gradients(x, ClassScore(0), at="2", edit=edit)
+    np.testing.assert_allclose(run.activations["2"], start(paddle.to_tensor(x)).numpy() / 2)
+    # One row in, many rows out.
+    many = probe.logits(x[:1], edit={"2": lambda y: y * paddle.arange(3.0).reshape([3, 1, 1, 1])})
+    assert many.shape == (3, 5)
+    np.testing.assert_allclose(many[1], plain_logits(model, x[:1])[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(probe.logits(x), plain_logits(model, x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_layer_that_runs_twice(toy: Any) -> None:
+    model = Run(
+        lambda m, x: m.head(m.act(m.conv(m.act(m.conv(x)))).mean([2, 3])),
+        conv=nn.Conv2D(3, 3, 3, padding=1), act=nn.ReLU(), head=nn.Linear(3, 4),
+    )  # fmt: skip
+    x = images()
+    probe = Probe(model)
+    np.testing.assert_allclose(
+        probe.gradients(x, ClassScore(1)).input, plain_gradient(model, x, 1), atol=1e-6
+    )
+    last = model.act(model.conv(model.act(model.conv(paddle.to_tensor(x))))).numpy()
+    np.testing.assert_allclose(probe.activations(x, "act")["act"], last, atol=1e-6)
+    assert probe.census(x)["relu"] == 2
+
+
+def test_models_that_work_in_place() -> None:
+    model = Run(
+        lambda m, x: m.head(F.relu_(m.conv(F.relu_(x))).mean([2, 3])),
+        conv=nn.Conv2D(3, 3, 3), head=nn.Linear(3, 4),
+    )  # fmt: skip
+    other = Run(
+        lambda m, x: m.head(F.relu(m.conv(F.relu(x))).mean([2, 3])),
+        conv=model.conv, head=model.head,
+    )  # fmt: skip
+    x, given = images(), images()
+    probe = Probe(model)
+    np.testing.assert_allclose(
+        probe.gradients(x, ClassScore(1)).input, plain_gradient(other, x, 1), atol=1e-6
+    )
+    # What a layer gave, not what was made of it in place afterwards.
+    conv = other.conv(F.relu(paddle.to_tensor(x))).numpy()
+    assert conv.min() < 0
+    np.testing.assert_allclose(probe.activations(x, "conv")["conv"], conv, atol=1e-6)
+    run = probe.gradients(x, ClassScore(1), at="conv")
+    np.testing.assert_allclose(run.activations["conv"], conv, atol=1e-6)
+    assert not run.gradients["conv"][conv < 0].any()
+    np.testing.assert_array_equal(x, given)
+
+
+def test_layers_are_those_the_model_has_now(toy: Any) -> None:
+    model, x = toy(), images()
+    probe = Probe(model)
+    model[8] = nn.Linear(6, 2)
+    assert probe.activations(x, "8")["8"].shape == (5, 2)
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+def test_layers_that_are_not_there(toy: Any) -> None:
+    model = Run(lambda m, x: m.layer1(x), layer1=toy(), layer2=nn.ReLU())
+    probe, x = Probe(model), images()
+    with pytest.raises(it.LayerNotFoundError, match="did you mean .*'layer2', 'layer1'"):
+        probe.activations(x, "layer5")
+    with pytest.raises(it.LayerNotFoundError, match=r"it has layer1, layer1\.0"):
+        probe.gradients(x, ClassScore(0), at="xyz")
+    with pytest.raises(it.LayerNotFoundError, match="'layer2' did not run"):
+        probe.activations(x, "layer2")
+    with pytest.raises(it.LayerNotFoundError):
+        probe.logits(x, edit={"nothing": lambda y: y})
+    assert probe.layer_names()[:2] == ["layer1", "layer1.0"]
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (np.zeros((0, 3, 4, 4), np.float32), "empty"),
+        (np.zeros(3, np.float32), "shape"),
+        (np.zeros((1, 3, 4, 4), np.uint8), "uint8"),
+    ],
+)
+def test_inputs_that_do_not_fit(x: Array, says: str, toy: Any) -> None:
+    with pytest.raises(it.InputError, match=says):
+        Probe(toy()).logits(x)
+
+
+def test_targets_that_do_not_fit(toy: Any) -> None:
+    probe, x = Probe(toy()), images()
+    for target in (lambda out: out, lambda out: 1.0, lambda out: out.sum()):
+        with pytest.raises(it.TargetError, match=r"one score per image, a Tensor \[\d\]"):
+            probe.scores(x, target)
+    with pytest.raises(it.UnsupportedModelError, match="differentiable"):
+        probe.gradients(x, lambda out: out[:, 0].detach())
+
+
+def test_constructor() -> None:
+    with pytest.raises(it.InputError, match=r"paddle\.nn\.Layer"):
+        Probe("resnet50")
+    with pytest.raises(it.InputError, match="batch_size"):
+        Probe(nn.ReLU(), batch_size=0)
+    with pytest.raises(it.InputError, match="output_kind"):
+        Probe(nn.ReLU(), output_kind="softmax")  # type: ignore[arg-type]  # the mistake itself
+
+
+def test_paddle_model_is_unwrapped(toy: Any) -> None:
+    network = toy()
+    assert Probe(paddle.Model(network)).model is network
+
+
+def test_a_layer_without_a_tensor() -> None:
+    model = Run(lambda m, x: m.two(x)[0].mean([2, 3]), two=Run(lambda m, x: (x, x)))
+    with pytest.raises(it.UnsupportedModelError, match=r"tuple\(Tensor"):
+        Probe(model).activations(images(), "two")
+
+
+# -- batches ---------------------------------------------------------------------------------------
+
+
+class Small(nn.Layer):
+    """Passes its input on; raises MemoryError for more than `most` images."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.sizes = most, list[int]()
+
+    def forward(self, x: Any) -> Any:
+        self.sizes.append(len(x))
+        if len(x) > self.most:
+            raise MemoryError(f"{len(x)} images")
+        return x
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, None])
+def test_the_cut_does_not_matter(size: int | None, toy: Any) -> None:
+    model, x, labels = toy(), images(7), np.arange(7) % 5
+    expected = plain_gradient(model, x[3:4], 3)
+    run = Probe(model, batch_size=size).gradients(x, ClassScore(labels), at="4", with_input=True)
+    np.testing.assert_allclose(run.input[3:4], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(run.scores, plain_logits(model, x)[range(7), labels], rtol=1e-4)
+    assert {len(v) for v in (run.outputs, run.activations["4"], run.gradients["4"])} == {7}
+
+
+def test_out_of_memory_halves_the_batch(toy: Any) -> None:
+    model, x = toy(), images(9)
+    small = Small(most=3)
+    probe = Probe(nn.Sequential(small, model), batch_size=8)
+    found = probe.gradients(x, ClassScore(np.arange(9) % 5))
+    expected = Probe(model).gradients(x, ClassScore(np.arange(9) % 5))
+    np.testing.assert_allclose(found.input, expected.input, rtol=1e-4, atol=1e-6)
+    assert small.sizes == [8, 4, 2, 2, 2, 2, 1]
+    np.testing.assert_allclose(probe.logits(x), expected.outputs, rtol=1e-5, atol=1e-6)
+
+
+def test_out_of_memory_with_one_image(toy: Any) -> None:
+    model = nn.Sequential(Small(most=0), toy())
+    with pytest.raises(it.ResourceError, match=r"of shape \[3, 12, 12\].*smaller"):
+        Probe(model, batch_size=4).logits(images())
+
+
+def test_batches_are_planned_from_what_is_free(toy: Any, monkeypatch: Any) -> None:
+    model, x = toy(), images(20)
+    small = Small(most=99)
+    probe = Probe(nn.Sequential(small, model))
+    assert probe.batch_plan(x) == 1  # nothing is known yet
+    probe.gradients(x, ClassScore(0))
+    planned = probe.batch_plan(x)
+    assert small.sizes == [1, planned, planned, 20 - 1 - 2 * planned]
+    # A few images' worth of memory: fewer at once.
+    monkeypatch.setattr("interpretdl.batches.free_bytes", lambda place: 0)
+    assert probe.batch_plan(x) == 1
+    monkeypatch.setattr("interpretdl.batches.free_bytes", lambda place: 1 << 60)
+    assert probe.batch_plan(x) == planned == 8
+    assert probe.batch_plan(images(2, size=16)) == 1  # another shape is measured anew
+    assert Probe(model, batch_size=3).batch_plan(x) == 3
+
+
+def test_hooks_of_measuring_are_gone(toy: Any) -> None:
+    model = toy()
+    Probe(model).gradients(images(), ClassScore(0))
+    assert not any(layer._forward_post_hooks for layer in model.sublayers(include_self=True))
+
+
+# -- outputs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "output"),
+    [
+        (lambda y: (y * 2, y), 1),
+        (lambda y: [y * 2, y], -1),
+        (lambda y: {"aux": y * 2, "logits": y}, "logits"),
+        (lambda y: {"aux": y * 2, "deep": [y]}, lambda out: out["deep"][0]),
+        (lambda y: (y,), None),
+    ],
+)
+def test_outputs(change: Any, output: Any, toy: Any) -> None:
+    model, x = toy(), images()
+    probe = Probe(Around(model, change), output=output)
+    np.testing.assert_allclose(probe.logits(x), plain_logits(model, x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        probe.gradients(x, ClassScore(1)).input, plain_gradient(model, x, 1), rtol=1e-4, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("output", [None, 2, "logits"])
+def test_outputs_that_are_not_there(output: Any, toy: Any) -> None:
+    probe = Probe(Around(toy(), lambda y: {"aux": y, "deep": (y, y)}), output=output)
+    says = r"\{'aux': Tensor\[\d, 5\], 'deep': tuple\(Tensor\[\d, 5\], Tensor\[\d, 5\]\)\}"
+    with pytest.raises((it.InputError, it.UnsupportedModelError), match=says):
+        probe.logits(images())
+
+
+@pytest.mark.parametrize("output", [3, "logits"])
+def test_no_such_place_in_a_tuple(output: Any, toy: Any) -> None:
+    with pytest.raises(it.InputError, match=r"is not in tuple\(Tensor\[\d, 5\], Tensor\[\d, 5\]\)"):
+        Probe(Around(toy(), lambda y: (y, y)), output=output).logits(images())
+
+
+def test_a_softmax_is_noticed_once(toy: Any) -> None:
+    model, x = toy(), images()
+    probe = Probe(Around(model, F.softmax))
+    with pytest.warns(it.InterpretWarning, match="output_kind='probabilities'") as warned:
+        logits = probe.logits(x)
+    assert len(warned) == 1
+    probe.gradients(x, ClassScore(0))  # a second warning would be an error
+    expected = F.log_softmax(paddle.to_tensor(plain_logits(model, x))).numpy()
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    told = Probe(Around(model, F.softmax), output_kind="probabilities")
+    np.testing.assert_allclose(told.logits(x), expected, rtol=1e-4, atol=1e-5)
+    of = ClassScore(2, "probability")
+    np.testing.assert_allclose(
+        told.gradients(x, of).input, Probe(model).gradients(x, of).input, rtol=1e-3, atol=1e-5
+    )
+    kept = Probe(Around(model, F.softmax), output_kind="logits")
+    np.testing.assert_allclose(kept.logits(x).sum(1), 1, rtol=1e-5)
+
+
+def test_a_certain_softmax_has_finite_logits(toy: Any) -> None:
+    model = Around(toy(), lambda y: F.softmax(1000 * y))
+    assert np.isfinite(Probe(model, output_kind="probabilities").logits(images())).all()
+
+
+# -- census, layers --------------------------------------------------------------------------------
+
+
+def test_census_sees_what_layers_do_not_show() -> None:
+    model = Run(
+        lambda m, x: F.relu(m.act(m.fused(m.conv(x)))).mean([2, 3]),
+        conv=nn.Conv2D(3, 4, 3), fused=nn.BatchNorm(4, act="relu"), act=nn.ReLU(),
+    )  # fmt: skip
+    census = Probe(model).census(images())
+    assert (census["relu"], census["conv2d"], census["batch_norm"]) == (3, 1, 1)
+
+
+def test_layer_shapes_and_the_last_spatial_one(toy: Any) -> None:
+    probe, x = Probe(toy()), images()
+    shapes = probe.layer_shapes(x)
+    assert list(shapes) == [str(i) for i in range(9)]
+    assert (shapes["3"], shapes["8"]) == ((1, 4, 6, 6), (1, 5))
+    assert probe.last_spatial_layer(x) == "5"
+    with pytest.raises(it.UnsupportedModelError, match="target_layer_name"):
+        Probe(nn.Sequential(nn.Flatten(), nn.Linear(432, 3))).last_spatial_layer(x)
+
+
+# -- devices ---------------------------------------------------------------------------------------
+
+
+def test_devices(toy: Any) -> None:
+    place = paddle.get_device()
+    assert Probe(toy(), device="cpu").logits(images()).shape == (5, 5)
+    for wrong in ("tpu", "cuda:0", 3):
+        with pytest.raises(it.InputError, match="device must be 'cpu'"):
+            Probe(toy(), device=wrong)  # type: ignore[arg-type]  # the mistake itself
+    assert paddle.get_device() == place
+
+
+@pytest.mark.skipif(paddle.device.is_compiled_with_cuda(), reason="of a Paddle without a GPU")
+@pytest.mark.parametrize("device", ["gpu", "gpu:0"])
+def test_a_gpu_that_is_not_there(device: str, toy: Any) -> None:
+    with pytest.warns(it.InterpretWarning, match="the CPU is used") as warned:
+        found = it.GradCAMInterpreter(toy(), device=device).explain(images())
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+    assert found.values.shape == (5, 6, 6)
+
+
+# -- threads ---------------------------------------------------------------------------------------
+
+
+def test_threads_get_what_one_would(toy: Any) -> None:
+    models = [toy(seed=seed).train() or toy(seed=seed) for seed in (0, 1)]
+    x = images(4)
+    jobs = [(m, cls) for m in models for cls in (it.GradientInterpreter, it.GradCAMInterpreter)]
+    expected = [cls(m).explain(x, label=1).values for m, cls in jobs]
+    modes = [[layer.training for layer in m.sublayers(include_self=True)] for m in models]
+    wrong: list[Any] = []
+
+    def work(i: int) -> None:
+        model, cls = jobs[i]
+        for _ in range(15):
+            if not np.array_equal(cls(model).explain(x, label=1).values, expected[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert modes == [[one.training for one in m.sublayers(include_self=True)] for m in models]
