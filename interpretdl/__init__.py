@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
         name="paddle",
     ) from None
 
-from . import lrp_model
+from . import dissection, feature_visualization, lrp_model
 from .errors import (
     ImageReadError,
     InputError,
@@ -58,6 +58,8 @@ __all__ = [
     "UnsupportedModelError",
     "WeightsError",
     "__version__",
+    "dissection",
+    "feature_visualization",
     "grid",
     "lrp_model",
     "show_progress",
