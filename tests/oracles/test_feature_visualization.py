@@ -315,7 +315,7 @@ def test_in_code_space_it_looks_like_the_digit(digits_model: Any) -> None:
     maximizer = ActivationMaximization(model)
     for digit in range(10):
         found = maximizer.in_code_space(
-            digit, decoder, CODE, weight=0.003, steps=100, rate=0.15, starts=6
+            digit, decoder, CODE, weight=0.001, steps=120, rate=0.2, starts=8
         )
         picture = found.inputs[found.best]
         assert probability(model, picture[None])[0, digit] > 0.99
