@@ -22,7 +22,10 @@ def state_of(model: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for name, layer in model.named_sublayers(include_self=True):
         for key, value in vars(layer).items():
-            facts[f"{name or 'model'}.{key}"] = dict(value) if isinstance(value, dict) else value
+            if key != "_built":  # Paddle's own mark on a layer that has run
+                facts[f"{name or 'model'}.{key}"] = (
+                    dict(value) if isinstance(value, dict) else value
+                )
     for kind in ("parameters", "buffers"):
         for name, tensor in getattr(model, f"named_{kind}")():
             grad = None if tensor.grad is None else tensor.grad.numpy().tobytes()

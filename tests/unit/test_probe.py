@@ -202,7 +202,7 @@ def test_layers_are_those_the_model_has_now(toy: Any) -> None:
 def test_layers_that_are_not_there(toy: Any) -> None:
     model = Run(lambda m, x: m.layer1(x), layer1=toy(), layer2=nn.ReLU())
     probe, x = Probe(model), images()
-    with pytest.raises(it.LayerNotFoundError, match="did you mean .*'layer2', 'layer1'"):
+    with pytest.raises(it.LayerNotFoundError, match=r"did you mean .*'layer2', 'layer1'"):
         probe.activations(x, "layer5")
     with pytest.raises(it.LayerNotFoundError, match=r"it has layer1, layer1\.0"):
         probe.gradients(x, ClassScore(0), at="xyz")
