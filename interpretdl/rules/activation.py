@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 
 from ..errors import UnsupportedModelError
-from .base import Rule, Site, stabilize
+from .base import Rule, Site, small_of, stabilize
 from .redirect import redirect
 
 __all__ = ["Deconvnet", "Gate", "Guided", "PassThrough", "Rescale", "RescaleMaxPool"]
@@ -20,9 +20,10 @@ class PassThrough(Rule):
     """Relevance passes unchanged: R_x = R_y. Where x is 0, there is nothing to carry it."""
 
     def __call__(self, site: Site) -> Tensor:
-        ratio = site.y.detach() / stabilize(site.x.detach())
+        x = site.x.detach()
+        ratio = site.y.detach() / stabilize(x, small_of(x))
         if site.audited:
-            site.shares = {"input": site.x.detach() * ratio, "bias": paddle.zeros_like(ratio)}
+            site.shares = {"input": x * ratio, "bias": paddle.zeros_like(ratio)}
         return redirect(site.y, (site.x, ratio))
 
 

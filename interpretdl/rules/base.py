@@ -8,20 +8,38 @@ relevance of every tensor t in between is t times its gradient.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias
 
 import paddle
 
-__all__ = ["Composite", "Observer", "Rule", "Site", "stabilize"]
+from .canonize import LinearMap
+
+__all__ = ["Composite", "Observer", "Rule", "Site", "small_of", "stabilize"]
 
 Tensor: TypeAlias = "paddle.Tensor"
 
 
-def stabilize(z: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """z + epsilon * sign(z), with sign(0) = +1, so that it can be divided by."""
-    return z + paddle.where(z >= 0, paddle.full_like(z, epsilon), paddle.full_like(z, -epsilon))
+def small_of(y: Tensor) -> Tensor:
+    """What keeps a division from zero: 1e-6, or 1e-6 of the image's largest |y| if that is below 1.
+
+    In a network of tiny activations 1e-6 is no small number, and would absorb the relevance.
+
+    Args:
+        y: float [N, ...].
+
+    Returns:
+        [N, 1, ...].
+    """
+    # The floor is for an image of zeros.
+    return y.abs().amax(axis=list(range(1, y.ndim)), keepdim=True).clip(1e-30, 1) * 1e-6
+
+
+def stabilize(z: Tensor, small: Tensor) -> Tensor:
+    """z + small * sign(z), with sign(0) = +1, so that it can be divided by."""
+    return z + paddle.where(z >= 0, small, -small)
 
 
 @dataclass
@@ -30,9 +48,7 @@ class Site:
 
     Attributes:
         x, y: input and output.
-        weight, bias: of a linear layer, batch-norm folded in; None where there is none.
-        linear: (x, weight) to the layer's output without bias.
-        spread: a bias [C] in the shape that is added to y.
+        linear: the map of a linear layer, its batch-norm folded in; None for others.
         carriers: what the first layer's rule asked for, as it arrives at this layer.
         arguments: of an operation, the positional arguments after x.
         audited: whether the rule is to set `shares`.
@@ -42,14 +58,26 @@ class Site:
     name: str
     x: Tensor
     y: Tensor
-    weight: Tensor | None = None
-    bias: Tensor | None = None
-    linear: Callable[[Tensor, Tensor], Tensor] | None = None
-    spread: Callable[[Tensor], Tensor] = lambda bias: bias
+    linear: LinearMap | None = None
     carriers: Sequence[Tensor] = ()
     arguments: Sequence[Any] = ()
     audited: bool = False
     shares: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def value(self) -> Tensor:
+        """y as a constant."""
+        return self.y.detach()
+
+    @cached_property
+    def small(self) -> Tensor:
+        """The stabilizer of divisions at this site."""
+        return small_of(self.value)
+
+    @cached_property
+    def one_sided(self) -> bool:
+        """Whether no number of x is below zero."""
+        return float(self.x.min()) >= 0
 
 
 class Rule:

@@ -15,7 +15,7 @@ from ..errors import UnsupportedModelError
 from ..model_state import graph_of
 from .activation import PassThrough
 from .base import Composite, Rule, Site
-from .canonize import BATCH_NORM, LINEAR, foldable, folded, linear_map, spread_of
+from .canonize import BATCH_NORM, LINEAR, LinearMap, foldable
 from .linear import Epsilon
 
 __all__ = ["Run"]
@@ -214,7 +214,7 @@ class Run:
             self._pending[pointer] = entry
             self._waiting[pointer] = (name, y.grad_fn)
             return None
-        new = self._linear(entry, y, layer.weight, layer.bias)
+        new = self._linear(entry, y, LinearMap(layer))
         self._unfolded[new.grad_fn.node_ptr()] = (name, layer)
         return new
 
@@ -234,21 +234,12 @@ class Run:
             self._wrong[entry.name] = False
             self._plan.never.add(entry.name)
             return None
-        return self._linear(entry, y, *folded(entry.layer, norm))
+        return self._linear(entry, y, LinearMap(entry.layer, norm))
 
-    def _linear(self, entry: _Pending, y: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def _linear(self, entry: _Pending, y: Tensor, linear: LinearMap) -> Tensor:
         first = self._order[0] == entry.name and not self._cut
         is_first = bool(entry.carriers) if self._parts > 1 else first
-        site = Site(
-            entry.name,
-            entry.x,
-            y,
-            weight,
-            bias,
-            linear_map(entry.layer),
-            spread_of(entry.layer, y),
-            entry.carriers,
-        )
+        site = Site(entry.name, entry.x, y, linear, entry.carriers)
         rule = self._rule_of(entry.name, entry.layer, is_first)
         return self._put(site, rule, [entry.x, *entry.carriers])
 
