@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli import REFUSED, Device, Model, Pretrained, Quiet, Weights, app
+from .cli import REFUSED, Device, Model, Output, Pretrained, Quiet, Weights, _key, app
 from .defaults import DEFAULT_MODEL
 from .errors import InputError
 from .progress import show_progress
+
+if TYPE_CHECKING:
+    from .probe import Probe
 
 __all__ = ["dissect", "mini_broden"]
 
@@ -73,6 +76,7 @@ def dissect(
     ] = False,
     weights: Weights = None,
     pretrained: Pretrained = None,
+    output: Output = None,
     device: Device = None,
     batch_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Images in one run of the model.")
@@ -83,6 +87,7 @@ def dissect(
     from .dissection import Broden, check_broden
     from .dissection import dissect as run
     from .model_names import load_model
+    from .probe import Probe
 
     show_progress(not quiet)
     if check:
@@ -99,7 +104,7 @@ def dissect(
     found = run(
         network,
         read,
-        layer or [_last_layer(network, device, input_size)],
+        layer or [_last_layer(Probe(network, device, _key(output)), input_size)],
         out,
         share=share,
         min_iou=min_iou,
@@ -109,6 +114,7 @@ def dissect(
         seed=seed,
         batch_size=batch_size,
         device=device,
+        output=_key(output),
         restart=restart,
         report=report,
     )
@@ -149,15 +155,14 @@ def mini_broden(
         typer.echo(f"Wrote {path}")
 
 
-def _last_layer(network: Any, device: str | None, input_size: int | None) -> str:
+def _last_layer(probe: Probe, input_size: int | None) -> str:
     import numpy as np
 
     from .preprocessing import IMAGENET
-    from .probe import Probe
 
-    preprocessing = getattr(network, "preprocessing", None) or IMAGENET
+    preprocessing = getattr(probe.model, "preprocessing", None) or IMAGENET
     size = input_size or preprocessing.crop
     if size is None:
         raise InputError("this model does not say the size of its input: give --layer")
     blank = np.zeros((1, preprocessing.channels, size, size), np.float32)
-    return Probe(network, device).last_spatial_layer(blank)
+    return probe.last_spatial_layer(blank)

@@ -251,7 +251,7 @@ class _Tables:
     def _rows(self, name: str, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
         """Line number and cells of each row; none when the table cannot be used."""
         try:
-            with (self.path / name).open(newline="", encoding="utf-8") as file:
+            with (self.path / name).open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file)
                 missing = [c for c in columns if c not in (reader.fieldnames or ())]
                 if missing:
@@ -294,7 +294,7 @@ class _Tables:
             number = self._int(row["number"], "label.csv", line)
             if number == 0 and row["number"].strip() == "0":
                 continue  # some sets list the absence of a label
-            names = re.findall(r"([^;()]+)(?:\(\d+\))?", row["category"])
+            names = re.findall(r"([^;()\s]+)\s*(?:\(\d+\))?", row["category"])
             unknown = [name for name in names if name not in self.categories]
             if not 1 <= number <= _LARGEST:
                 self.faults.append(f"{where}: number {row['number']} is not in [1, {_LARGEST}]")

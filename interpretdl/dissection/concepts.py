@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data_processor.readers import read_images
-from ..errors import InputError
+from ..errors import InputError, InterpretWarning
+from ..interpreter.labels import resolve
 from ..preprocessing import IMAGENET
 from ..probe import Probe
 from ..targets import ClassScore
@@ -86,7 +88,7 @@ def explain_in_concepts(
         model: the model that was dissected.
         inputs: pictures in any form that `read_images` takes, or float [N, C, H, W].
         result: the dissected layer.
-        label: the class of each image, or one for all; None takes each image's top class.
+        label: the class, by index or name, or one for each image; None takes the top class of each.
         relevance: gives the layer's relevance; None takes `lrp(model)`.
 
     Returns:
@@ -98,10 +100,14 @@ def explain_in_concepts(
     """
     if result.rotated:
         raise InputError("a rotated layer has no units in the model; give the layer itself")
-    x = read_images(inputs, getattr(model, "preprocessing", None) or IMAGENET).inputs
-    if label is None:
-        label = Probe(model).logits(x).argmax(axis=1)
-    labels = np.array(np.broadcast_to(np.asarray(label, np.int64), len(x)))
+    images = read_images(inputs, getattr(model, "preprocessing", None) or IMAGENET)
+    for index, error in images.failures.items():
+        warnings.warn(f"input {index} is left out: {error}", InterpretWarning, stacklevel=2)
+    x, given = images.inputs, len(images.inputs) + len(images.failures)
+    names = getattr(model, "class_names", None)
+    labels = resolve(label, Probe(model).logits(x), names, given, images.indices)
+    if callable(labels):
+        raise InputError("label must be a class here, by index or name; got a target")
     values = np.asarray((relevance or lrp(model))(x, labels, result.layer), np.float64)
     if values.ndim < 2 or values.shape[:2] != (len(x), result.units):
         raise InputError(
@@ -116,8 +122,8 @@ def explain_in_concepts(
         key = (found.label, found.category) if found else ("", "")
         groups.setdefault(key, []).append(unit)
     return [
-        _shares(result.layer, int(label), row, groups)
-        for label, row in zip(labels, per_unit, strict=True)
+        _shares(result.layer, one, row, groups)
+        for one, row in zip(labels.tolist(), per_unit, strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def dissect(
     seed: int = 0,
     batch_size: int = 8,
     device: str | None = None,
+    output: int | str | Callable[[Any], Any] | None = None,
     checkpoint_seconds: float = 60,
     restart: bool = False,
     report: bool = True,
@@ -93,7 +94,7 @@ def dissect(
         capacity: activations kept per unit for the thresholds, see `TailQuantile`.
         seed: for the rotation, and for the draw of positions in a large data set.
         batch_size: images in one run of the model.
-        device: see Probe.
+        device, output: see Probe.
         checkpoint_seconds: how often a phase leaves its state.
         restart: do it anew and replace what is there.
         report: write report.html.
@@ -115,7 +116,7 @@ def dissect(
         )
     data = data if isinstance(data, Broden) else Broden(data)
     # A fixed batch size: the same batches, and so the same bits, after a restart.
-    probe = Probe(model, device, batch_size=batch_size)
+    probe = Probe(model, device, output, batch_size, output_kind="logits")
     for name in names:
         probe.layer(name)
     settings = preprocessing or getattr(probe.model, "preprocessing", None) or IMAGENET

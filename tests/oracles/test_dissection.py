@@ -279,6 +279,26 @@ def test_the_table(tmp_path: Path) -> None:
     assert result.files["0"] == tmp_path / "out" / "0-result.csv"
 
 
+def test_a_model_with_several_outputs(tmp_path: Path) -> None:
+    from paddle import nn
+
+    class Two(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = pixels_network(DETECTORS)
+
+        def forward(self, x: Any) -> Any:
+            return {"logits": self.body(x), "aux": x}
+
+    data = planted(tmp_path / "data")
+    with pytest.raises(UnsupportedModelError, match="output="):
+        dissect(Two(), data, "body.0", tmp_path / "out", preprocessing=PLAIN)
+    found = dissect(
+        Two(), data, "body.0", tmp_path / "out", preprocessing=PLAIN, output="logits"
+    )["body.0"]  # fmt: skip
+    assert found.best()[0].iou == 1.0
+
+
 def test_wrong_requests(tmp_path: Path) -> None:
     data, out = planted(tmp_path / "data"), tmp_path / "out"
     model = pixels_network(DETECTORS)

@@ -167,5 +167,9 @@ def test_wrong_requests(toy: Any, x: np.ndarray) -> None:
         explain_in_concepts(model, x, result, 0, relevance=lambda *_: np.zeros((3, 5)))
     with pytest.raises(InputError, match="speaks for class 0"):
         explain_in_concepts(model, x, result, 0, relevance=lambda *_: np.zeros((3, 6)))
+    with pytest.raises(TargetError, match="label 5 is not in"):
+        explain_in_concepts(model, x, result, 5)
+    with pytest.raises(InputError, match="got a target"):
+        explain_in_concepts(model, x, result, ClassScore(0))
     with pytest.raises(InputError, match="rotated"):
         explain_in_concepts(model, x, made_result([[0.5]] * 6, rotated=True))

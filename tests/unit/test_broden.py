@@ -71,6 +71,15 @@ def test_a_data_set_is_read(folder: Path) -> None:
     assert data.truth(1)[0].size == 0
 
 
+def test_spaces_and_a_byte_order_mark_are_no_fault(folder: Path) -> None:
+    text = (
+        (folder / "label.csv").read_text().replace("material(9);object(1)", "material(9); object")
+    )
+    (folder / "label.csv").write_text("\ufeff" + text)
+    assert check_broden(folder) == []
+    assert Broden(folder).labels[2].category == "object"
+
+
 def test_split(folder: Path) -> None:
     assert [r.image for r in Broden(folder, "val").records] == ["sub/two.png"]
     with pytest.raises(InputError, match="it has train, val"):
