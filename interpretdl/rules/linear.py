@@ -184,12 +184,15 @@ class Gamma(Rule):
         def lowered(t: Tensor) -> Tensor:
             return paddle.minimum(t, t * less)
 
-        y, ways = site.value, []
-        for sign, of, part, other in (
-            (1, positive, raised, lowered),
-            (-1, negative, lowered, raised),
+        raises, ways = site.value > 0, []
+        for sign, active, part, other in (
+            (1, raises, raised, lowered),
+            (-1, ~raises, lowered, raised),
         ):
-            ways.append(_way(site, _paired(site, part, other), part, sign, of(y)))
+            way = _way(site, _paired(site, part, other), part, sign, site.value)
+            # Elsewhere the sum may have either sign, and be 0.
+            way.ratio = paddle.where(active, way.ratio, paddle.zeros_like(way.ratio))
+            ways.append(way)
         return _redirected(site, ways)
 
 
