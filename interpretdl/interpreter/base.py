@@ -300,7 +300,7 @@ def _with_signature(cls: Any, name: str, common: Callable[..., Any]) -> Callable
     method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
     method.__signature__ = signature  # type: ignore[attr-defined]  # what inspect and help() read
     own = inspect.getdoc(cls.attribute)
-    if own and "attribute" in vars(cls):
+    if own and cls.attribute is not Interpreter.attribute:
         method.__doc__ = f"{inspect.getdoc(common)}\n\nThe method's own options:\n\n{own}"
     return method
 
