@@ -1,0 +1,54 @@
+"""A thousand explanations in one process: no memory kept, nothing left on the model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import gc, warnings
+warnings.simplefilter("ignore")
+import numpy as np, paddle, psutil
+import interpretdl as it
+from interpretdl.testing import differences, small_network, state_of
+
+rng = np.random.default_rng(0)
+small = rng.normal(size=(1, 3, 12, 12)).astype("float32")
+large = rng.normal(size=(1, 3, 128, 128)).astype("float32")
+model, bigger = small_network(), it.lrp_model.resnet18()
+model[0].weight.sum().backward()
+before = state_of(model), state_of(bigger)
+
+def work(k):
+    cls = (it.GradCAMInterpreter, it.GradientInterpreter)[k % 2]
+    used[k % 2].explain(small, label=k % 5)
+    cls(model).explain(small, label=k % 5)  # fresh objects as well
+
+used = it.GradCAMInterpreter(model), it.GradientInterpreter(model)
+methods = it.GradCAMInterpreter(bigger), it.GradientInterpreter(bigger)
+resident = psutil.Process().memory_info
+
+def round_of(n, m):
+    for k in range(n // 2):
+        work(k)
+    for k in range(m):
+        methods[k % 2].explain(large, label=k)
+    gc.collect()
+    return resident().rss
+
+start = round_of(40, 6)
+grown = (round_of(1000, 60) - start) / 2**20
+assert grown < 30, f"{grown:.1f} MB more"
+for m, facts in zip((model, bigger), before):
+    changed = differences(facts, state_of(m))
+    assert not changed, changed
+assert model[0].weight.grad is not None
+print(f"{grown:.2f}")
+"""
+
+
+def test_a_thousand_explanations() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
