@@ -27,7 +27,8 @@ def as_it_was(model: Any) -> Iterator[None]:
     """
     with _LOCK:
         layers = model.sublayers(include_self=True)
-        training = [layer.training for layer in layers]
+        # Also what a forward pass notes on its layers: `training`, caches, Paddle's own flags.
+        attributes = [dict(vars(layer)) for layer in layers]
         variables = [*model.parameters(), *model.buffers()]
         stopped = [v.stop_gradient for v in variables]
         random_state = paddle.get_rng_state()
@@ -39,8 +40,11 @@ def as_it_was(model: Any) -> Iterator[None]:
                 v.stop_gradient = True
             yield
         finally:
-            for layer, mode in zip(layers, training, strict=True):
-                layer.training = mode
+            for layer, before in zip(layers, attributes, strict=True):
+                now = vars(layer)
+                for name in now.keys() - before.keys():
+                    del now[name]
+                now.update(before)
             for v, stop in zip(variables, stopped, strict=True):
                 v.stop_gradient = stop
             for held, name, tensor, value in running:

@@ -90,6 +90,7 @@ class Probe:
                 )
             model = network
         self.model = model
+        self.output, self.output_kind = output, output_kind
         self._read = OutputReader(output, output_kind)
         self._plan = BatchPlan(batch_size)
         check_device(model, device)
@@ -193,31 +194,36 @@ class Probe:
                 hint = f"; it has {', '.join(list(self._layers)[:8])}, … (probe.layer_names())"
             raise LayerNotFoundError(f"the model has no layer {name!r}{hint}") from None
 
-    def layer_shapes(self, x: Array) -> dict[str, tuple[int, ...]]:
-        """Shape of each layer's output in a run of one image, in the order in which they finish."""
+    def layer_shapes(self, x: Array, *, inner: bool = False) -> dict[str, tuple[int, ...]]:
+        """Shape of each layer's output in a run of one image, in the order in which they finish.
+
+        `inner` leaves out layers whose output is the model's.
+        """
         shapes: dict[str, tuple[int, ...]] = {}
+        outputs: dict[str, Tensor] = {}
 
         def note(name: str) -> Callable[..., None]:
             def hook(layer: Any, inputs: Any, output: Any) -> None:
                 if isinstance(output, paddle.Tensor):
                     shapes.pop(name, None)
                     shapes[name] = tuple(output.shape)
+                    outputs[name] = output
 
             return hook
 
         with as_it_was(self.model), contextlib.ExitStack() as stack, paddle.no_grad():
             for name, layer in self._layers.items():
                 stack.callback(layer.register_forward_post_hook(note(name)).remove)
-            self.model(self._tensor(self._checked(x)[:1]))
-        return shapes
+            final = self._read.pick(self.model(self._tensor(self._checked(x)[:1])))
+        return {n: s for n, s in shapes.items() if not (inner and outputs[n] is final)}
 
     def last_spatial_layer(self, x: Array) -> str:
-        """Name of the last layer whose output has a height and a width above 1.
+        """Name of the last layer inside whose output has a height and a width above 1.
 
         Raises:
             UnsupportedModelError: no layer has one.
         """
-        shapes = self.layer_shapes(x)
+        shapes = self.layer_shapes(x, inner=True)
         for name in reversed(shapes):
             if len(shapes[name]) == 4 and min(shapes[name][2:]) > 1:
                 return name
@@ -337,7 +343,12 @@ class Probe:
         start, limit = 0, len(x)
         with as_it_was(self.model):
             while start < len(x):
-                size = min(limit, self.batch_plan(x, gradient=gradient), len(x) - start)
+                # The first batch is one image even when the plan is known: a call repeated gives
+                # the same bits.
+                planned = self.batch_plan(x, gradient=gradient)
+                if start == 0 and self._plan.fixed is None:
+                    planned = 1
+                size = min(limit, planned, len(x) - start)
                 size = max(group, size // group * group)
                 rows = np.arange(start, start + size)
                 try:

@@ -256,7 +256,7 @@ def _public(thing: Any) -> dict[str, Any]:
 
 def _outputs(probe: Probe) -> Any:
     """Which part of the model's output, and what it is taken for."""
-    return _stated([probe._read.output, probe._read.kind])
+    return _stated([probe.output, probe.output_kind])
 
 
 def _metric_settings(evaluator: Evaluator) -> dict[str, Any]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import paddle
+from numpy.typing import NDArray
 from paddle import nn
 
 from ..errors import InputError
 from ..preprocessing import Preprocessing
+from ..targets import Target
 
 __all__ = ["Add", "RelevanceModel", "imagenet_class_names"]
 
@@ -62,10 +66,72 @@ class RelevanceModel(nn.Layer):  # type: ignore[misc]  # Paddle is untyped to my
         self.class_names = None
         self.preprocessing = _preprocessing(self.photograph, in_channels)
 
+    def __call__(self, x: paddle.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Run the network; the last input is remembered for `relprop`, without keeping it alive."""
+        self.__dict__["_last_input"] = weakref.ref(x)
+        return super().__call__(x, *args, **kwargs)
+
+    def relprop(self, R: Any, alpha: float = 1) -> paddle.Tensor:
+        """Relevance of the input of the last call, by LRP.
+
+            y = model(x)
+            R = model.relprop(y * paddle.nn.functional.one_hot(y.argmax(-1), y.shape[-1]))
+
+        Args:
+            R: relevance of the output, Tensor or array [N, num_classes].
+            alpha: 1 is the z⁺ rule; more is the α-β rule with β = alpha - 1. The first layer has
+                the z-box rule.
+
+        Returns:
+            Tensor [N, in_channels, H, W], on the CPU.
+
+        Raises:
+            InputError: the model was not called, or its input is gone; R's shape does not fit; α is
+                below 1; or a network that has no preprocessing, whose pixels' range is not known.
+        """
+        from ..probe import Probe
+        from ..rules import AlphaBeta, ZBox, ZPlus, lrp_composite
+        from ..rules.canonize import LINEAR
+
+        x = getattr(self, "_last_input", lambda: None)()
+        if x is None:
+            raise InputError("relprop explains the last call: call model(x) first, and keep x")
+        relevance = np.asarray(R.numpy() if hasattr(R, "numpy") else R, np.float32)
+        if relevance.shape != (len(x), self.num_classes):
+            raise InputError(
+                f"R must be [{len(x)}, {self.num_classes}], one number for each output of the last "
+                f"call; got {list(relevance.shape)}"
+            )
+        if self.preprocessing is None:
+            raise InputError("relprop needs the range of the pixels: set model.preprocessing")
+        rule = ZPlus(bias=False) if alpha == 1 else AlphaBeta(alpha)
+        composite = lrp_composite(
+            "relprop", layers=dict.fromkeys(LINEAR, rule), first=ZBox(*self.preprocessing.bounds())
+        )
+        found = Probe(self).gradients(x, _Given(relevance), rules=composite)
+        return paddle.to_tensor(found.relevance)
+
     @staticmethod
     def own_name(name: str) -> str:
         """This model's name for an entry of a checkpoint from another library."""
         return name
+
+
+class _Given(Target):
+    """Relevance as it was given, whatever the outputs are."""
+
+    def __init__(self, relevance: NDArray[np.float32]) -> None:
+        self.relevance = relevance
+
+    def take(self, indices: NDArray[np.int64]) -> _Given:
+        return _Given(self.relevance[indices])
+
+    def __call__(self, output: paddle.Tensor) -> paddle.Tensor:
+        y = output.detach()
+        given = paddle.to_tensor(self.relevance, place=output.place).astype(output.dtype)
+        # y times its gradient is the relevance that sets out; an output of 0 can carry none.
+        share = paddle.where(y == 0, paddle.zeros_like(y), given / paddle.where(y == 0, y + 1, y))
+        return (output * share).sum(axis=1)
 
 
 def _preprocessing(photograph: Preprocessing, channels: int) -> Preprocessing | None:
