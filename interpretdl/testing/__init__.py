@@ -49,6 +49,7 @@ def check_interpreter(
     Raises:
         AssertionError: the contract is broken; the message says which check, and how.
         InputError: a method or a check that there is not; x of another shape.
+        InterpretError: the method refuses the model or the images; take others.
     """
     info = registry.find(method) if isinstance(method, str) else getattr(method, "info", None)
     if not isinstance(info, MethodInfo):
