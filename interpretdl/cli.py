@@ -150,6 +150,7 @@ def explain(
     from . import registry
     from .batch_files import find_pictures, save_paths
     from .data_processor.heatmaps import STYLES, check_choice, colormap_of
+    from .interpreter.base import prediction_lines
     from .model_names import load_model
     from .option_values import parse_options
 
@@ -179,7 +180,7 @@ def explain(
         explanation = interpreter.explain(path, label=chosen, **options)
         target = targets[path]
         explanation.save(target, **drawing)
-        lines = _top_lines(explanation.top(top)[0])
+        lines = prediction_lines(explanation.top(top)[0])
         used = int(explanation.labels[0])
         return [*lines, f"Use label: {used}, {explanation.label_names[0]}", f"Wrote {target}"]
 
@@ -202,6 +203,7 @@ def predict(
     """Print the most likely classes of pictures."""
     from .batch_files import find_pictures
     from .data_processor.readers import read_images
+    from .interpreter.base import prediction_lines
     from .lrp_model import imagenet_class_names
     from .model_names import load_model
     from .preprocessing import IMAGENET
@@ -213,7 +215,7 @@ def predict(
     probe = Probe(network, device, _key(output), batch_size, output_kind)
 
     def one(path: Path) -> list[str]:
-        read = read_images(path, getattr(network, "preprocessing", IMAGENET))
+        read = read_images(path, getattr(network, "preprocessing", None) or IMAGENET)
         logits = probe.logits(read.inputs)
         if logits.ndim != 2:
             raise InputError(
@@ -224,7 +226,7 @@ def predict(
         if names is None and len(odds) == 1000:
             names = imagenet_class_names()
         best = np.argsort(-odds, kind="stable")[:top]
-        return _top_lines(
+        return prediction_lines(
             [(int(i), names[i] if names else f"class {i}", odds[i] / odds.sum()) for i in best]
         )
 
@@ -293,7 +295,7 @@ def write_table(path: str | Path) -> None:
 def _about(info: MethodInfo) -> list[str]:
     from .option_values import describe_option
 
-    sign = "signed" if info.signed else "never below zero"
+    sign = "signed" if info.signed else "unsigned: pictures show sizes"
     lines = [
         f"{info.name}: {info.summary}",
         "",
@@ -306,10 +308,6 @@ def _about(info: MethodInfo) -> list[str]:
     ]
     owner = info.cls.attribute
     return lines + [f"  {describe_option(option, owner)}" for option in info.options.values()]
-
-
-def _top_lines(top: Sequence[tuple[int, str, float]]) -> list[str]:
-    return [f"{name[:20]:>20} ({index:3d}): {probability:6.3f}" for index, name, probability in top]
 
 
 def _key(text: str | None) -> int | str | None:

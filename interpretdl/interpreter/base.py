@@ -249,7 +249,8 @@ class Interpreter(ABC):
             )
         explanation = self._explained(images, label, reading, options)
         for one in explanation:
-            print("\n".join(prediction_lines(one)))
+            if one.probabilities is not None:
+                print("\n".join(prediction_lines(one.top(10)[0])))
             if one.labels[0] >= 0:
                 print(f"Use label: {one.labels[0]}, {one.label_names[0]}")
         read = [i for i in range(given) if i not in explanation.failures]
@@ -305,14 +306,9 @@ def _with_signature(cls: Any, name: str, common: Callable[..., Any]) -> Callable
     return method
 
 
-def prediction_lines(explanation: Explanation, top: int = 10) -> list[str]:
-    """The most likely classes of the first image, a line each, in InterpretDL's format."""
-    if explanation.probabilities is None:
-        return []
-    return [
-        f"{name[:20]:>20} ({index:3d}): {probability:6.3f}"
-        for index, name, probability in explanation.top(top)[0]
-    ]
+def prediction_lines(top: Sequence[tuple[int, str, float]]) -> list[str]:
+    """Classes (index, name, probability), a line each, in InterpretDL's format."""
+    return [f"{name[:20]:>20} ({index:3d}): {probability:6.3f}" for index, name, probability in top]
 
 
 def _softmax(logits: Array) -> NDArray[np.float32]:

@@ -72,7 +72,7 @@ def test_a_line_of_the_original() -> None:
         probabilities=np.eye(1000)[[243]] * 0.429 + np.eye(1000)[[262]] * 0.048,
         class_names=it.lrp_model.imagenet_class_names(),
     )
-    assert prediction_lines(explanation, top=2) == [
+    assert prediction_lines(explanation.top(2)[0]) == [
         "        bull mastiff (243):  0.429",
         "   Brabancon griffon (262):  0.048",
     ]
