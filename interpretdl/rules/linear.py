@@ -59,15 +59,18 @@ def _paired(site: Site, for_positive: Part, for_negative: Part) -> Tensor:
 
 @dataclass
 class _Way:
-    """Relevance to z in the ratio y / (z + bias's part + stabilizer), times a factor."""
+    """Relevance to z in the ratio y / (z + bias's part + stabilizer), times a factor.
+
+    `bias` is what the bias keeps of y, for the audit.
+    """
 
     z: Tensor
     ratio: Tensor
-    bias: Tensor | None
+    bias: Tensor | None = None
 
 
-def _way(site: Site, z: Tensor, part: Part | None, sign: int, y: Tensor) -> _Way:
-    """The way to z, whose sum with part(bias) has a known sign.
+def _way(site: Site, z: Tensor, part: Part | None, sign: float, y: Tensor) -> _Way:
+    """The way to z, whose sum with part(bias) has a known sign; |sign| scales the stabilizer.
 
     Bias and stabilizer are added in one pass over the activations: those are what takes time.
     """
@@ -76,14 +79,17 @@ def _way(site: Site, z: Tensor, part: Part | None, sign: int, y: Tensor) -> _Way
     if part is not None and linear.bias is not None:
         kept = linear.spread(part(linear.bias), z)
     offset = linear.in_units(small if kept is None else kept + small, z)
-    ratio = y / (z.detach() + offset)
-    return _Way(z, ratio, None if kept is None else linear.in_units(kept, z))
+    way = _Way(z, y / (z.detach() + offset))
+    if site.audited and kept is not None:
+        bias = linear.in_units(kept, z)  # infinite where batch-norm's scale is 0: all is the bias's
+        way.bias = paddle.where(bias.isfinite(), bias * way.ratio, y * kept / (kept + small))
+    return way
 
 
 def _redirected(site: Site, ways: Sequence[_Way]) -> Tensor:
     """Redirect y to the ways, and note the shares for the audit."""
     if site.audited:
-        kept = [way.bias * way.ratio for way in ways if way.bias is not None]
+        kept = [way.bias for way in ways if way.bias is not None]
         site.shares = {
             "input": sum(way.z.detach() * way.ratio for way in ways),
             "bias": sum(kept) if kept else paddle.zeros_like(site.y),
@@ -186,12 +192,14 @@ class Gamma(Rule):
 
         raises, ways = site.value > 0, []
         for sign, active, part, other in (
-            (1, raises, raised, lowered),
-            (-1, ~raises, lowered, raised),
+            (less, raises, raised, lowered),
+            (-less, ~raises, lowered, raised),
         ):
             way = _way(site, _paired(site, part, other), part, sign, site.value)
             # Elsewhere the sum may have either sign, and be 0.
-            way.ratio = paddle.where(active, way.ratio, paddle.zeros_like(way.ratio))
+            nothing = paddle.zeros_like(way.ratio)
+            way.ratio = paddle.where(active, way.ratio, nothing)
+            way.bias = None if way.bias is None else paddle.where(active, way.bias, nothing)
             ways.append(way)
         return _redirected(site, ways)
 
@@ -224,7 +232,8 @@ class ZBox(_First):
     def __call__(self, site: Site) -> Tensor:
         linear, (low, high) = _map(site), site.carriers
         z = linear(site.x, same) - linear(low, positive) - linear(high, negative)
-        return _redirected(site, [_Way(z, site.value / stabilize(z.detach(), site.small), None)])
+        small = linear.in_units(site.small, z)
+        return _redirected(site, [_Way(z, site.value / stabilize(z.detach(), small))])
 
 
 class WSquare(_First):
@@ -237,9 +246,15 @@ class WSquare(_First):
         """What takes the place of x w."""
         return weight * weight
 
+    def small(self, site: Site) -> Tensor:
+        """The stabilizer, where `share` is not multiplied by batch-norm's scale squared."""
+        linear = _map(site)
+        return linear.in_units(linear.in_units(site.small, site.value), site.value)
+
     def __call__(self, site: Site) -> Tensor:
         z = _map(site)(site.carriers[0], self.share)
-        return _redirected(site, [_Way(z, site.value / stabilize(z.detach(), site.small), None)])
+        way = _Way(z, site.value / stabilize(z.detach(), self.small(site)))
+        return _redirected(site, [way])
 
 
 class Flat(WSquare):
@@ -247,6 +262,9 @@ class Flat(WSquare):
 
     def share(self, weight: Tensor) -> Tensor:
         return paddle.ones_like(weight)
+
+    def small(self, site: Site) -> Tensor:
+        return site.small
 
 
 def _like(x: Tensor, value: NDArray[np.float32] | float) -> Tensor:
