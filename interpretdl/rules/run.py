@@ -32,8 +32,11 @@ class _Plan:
     """What earlier runs of a model showed. A guess: every run is checked against it."""
 
     folds: dict[str, bool] = field(default_factory=dict)
-    never: set[str] = field(default_factory=set)
     last: str | None = None
+    never: set[str] = field(default_factory=set)
+    """Found out in this call; another may not watch what this one does."""
+    again: bool = False
+    """Whether the next run is the same call's."""
 
 
 _PLANS: weakref.WeakKeyDictionary[Any, _Plan] = weakref.WeakKeyDictionary()
@@ -79,6 +82,9 @@ class Run:
         self._order: list[str] = []
         self._plan = _PLANS.get(model) or _first_plan(model)
         _PLANS[model] = self._plan
+        if not self._plan.again:
+            self._plan.never.clear()
+        self._plan.again = False
 
     # -- attach and detach -----------------------------------------------------------------------
 
@@ -143,6 +149,7 @@ class Run:
         moved = self.composite.last is not None and last != self._plan.last
         self._plan.last = last or self._plan.last
         if wrong or moved:
+            self._plan.again = True
             return False
         if self.leaves and not self._split:
             raise UnsupportedModelError(
