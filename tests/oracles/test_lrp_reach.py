@@ -1,0 +1,165 @@
+"""What LRP refuses, what it leaves behind (nothing), gates, and threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from paddle import nn
+
+import interpretdl as it
+from interpretdl import Probe
+from interpretdl.errors import UnsupportedModelError
+from interpretdl.rules import (
+    COMPOSITES,
+    composite_of,
+)
+from tests.oracles.lrp_by_hand import LABELS, OTHERS, PREPROCESSING, images, network
+from tests.oracles.rules_numpy import relative
+
+# -- what cannot be reached, and leaving no trace -------------------------------------------------
+
+
+class Made(nn.Layer):
+    """`before`, a function, `after`."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.before = nn.Sequential(nn.Conv2D(3, 4, 3, padding=1), nn.BatchNorm2D(4), nn.ReLU())
+        self.after = nn.Sequential(nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(4, 4))
+        self.function = function
+        self.weight = self.create_parameter([4, 4, 1, 1])
+        rng = np.random.default_rng(2)
+        for name, p in self.named_parameters():
+            values = rng.normal(size=p.shape)
+            p.set_value((abs(values) + 0.3 if "_variance" in name else values).astype("float32"))
+        self.eval()
+
+    def forward(self, x: Any) -> Any:
+        return self.after(self.function(self, self.before(x)))
+
+
+UNREACHED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "functional convolution": (lambda m, x: F.conv2d(x, m.weight), "conv2d"),
+    "matrix product": (
+        lambda m, x: paddle.matmul(m.weight[:, :, 0, 0], x.flatten(2))[..., None],
+        "matmul",
+    ),
+    "softmax": (lambda m, x: F.softmax(x, axis=1), "softmax"),
+    "a product of two": (lambda m, x: x * (x + 1), "multiply"),
+    "a quotient of two": (lambda m, x: x / (x + 1), "divide"),
+    "exponential": (lambda m, x: paddle.exp(x), "exp"),
+    "power": (lambda m, x: x**2, "pow|square"),
+    "layer-norm": (lambda m, x: F.layer_norm(x, x.shape[1:]), "layer_norm"),
+    "shift": (lambda m, x: F.softplus(x), "softplus"),
+}
+
+
+@pytest.mark.parametrize("name", UNREACHED)
+def test_operations_without_a_rule_are_refused(name: str) -> None:
+    function, operation = UNREACHED[name]
+    model = Made(function)
+    before = state(model)
+    for composite in ("epsilon", "alpha2_beta1"):
+        with pytest.raises(UnsupportedModelError, match=operation):
+            it.LRPInterpreter(model).explain(images(), LABELS, composite=composite)
+        assert state(model) == before
+
+
+def state(model: Any) -> list[Any]:
+    """All that a rule could leave behind: numbers, modes, hooks, functions exchanged."""
+    found: list[Any] = [p.numpy().tobytes() for p in model.state_dict().values()]
+    found += [(p.stop_gradient, p.grad) for p in model.parameters()]
+    found += [
+        (name, layer.training, len(layer._forward_pre_hooks), len(layer._forward_post_hooks))
+        for name, layer in model.named_sublayers(include_self=True)
+    ]
+    names = {o for c in COMPOSITES.values() for o in c.operations}
+    modules = (paddle._C_ops, paddle._legacy_C_ops)
+    found += [id(getattr(m, o)) for m in modules for o in sorted(names) if hasattr(m, o)]
+    return found
+
+
+@pytest.mark.parametrize("composite", sorted({"z_plus_box", "alpha2_beta1", *OTHERS}))
+def test_no_trace(composite: str) -> None:
+    model = network()
+    before, rules = state(model), composite_of(composite, PREPROCESSING)
+    with rules.applied(model):
+        assert state(model) != before
+    assert state(model) == before
+    Probe(model).gradients(images(n=2), it.ClassScore(1), rules=rules, group=2)
+    assert state(model) == before
+
+    class Stop(Exception):
+        pass
+
+    def stop(layer: Any, inputs: Any, output: Any) -> None:
+        raise Stop
+
+    handle = model[5].register_forward_post_hook(stop)
+    with pytest.raises(Stop):
+        Probe(model).gradients(images(n=2), it.ClassScore(1), rules=rules, group=2)
+    handle.remove()
+    assert state(model) == before
+
+
+class Gated(nn.Layer):
+    """Squeeze-and-excitation: a value between 0 and 1 for each channel, times the channel."""
+
+    def __init__(self, function: Callable[[Any], Any], residual: bool) -> None:
+        super().__init__()
+        self.squeeze = nn.Sequential(nn.AdaptiveAvgPool2D(1), nn.Conv2D(3, 3, 1))
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(108, 4, bias_attr=False))
+        self.function, self.residual = function, residual
+        rng = np.random.default_rng(4)
+        for p in self.parameters():
+            p.set_value(rng.normal(size=p.shape).astype("float32"))
+        self.eval()
+
+    def gates(self, x: Any) -> Any:
+        return self.function(self.squeeze(x))
+
+    def forward(self, x: Any) -> Any:
+        y = x * self.gates(x)
+        return self.head(y + x if self.residual else y)
+
+
+@pytest.mark.parametrize("function", [F.sigmoid, F.hardsigmoid])
+@pytest.mark.parametrize("residual", [True, False])
+def test_gates_are_constant_factors(function: Any, residual: bool) -> None:
+    model, x = Gated(function, residual), images()
+    with paddle.no_grad():
+        gates = model.gates(paddle.to_tensor(x)).numpy() + residual
+    weight = model.head[1].weight.numpy()[:, LABELS].T.reshape(x.shape)
+    found = Probe(model).gradients(x, it.ClassScore(LABELS), rules=composite_of("epsilon"))
+    assert relative(found.relevance, x * gates * weight) < 1e-5
+    plain = Probe(model).gradients(x, it.ClassScore(LABELS)).input * x
+    assert relative(plain, x * gates * weight) > 0.01
+
+
+def test_two_threads() -> None:
+    """Rules exchange functions of the engine for a while; another thread's call must not see it."""
+    x, names = images(), ["epsilon_plus", "alpha2_beta1"]
+    interpreters = [it.LRPInterpreter(network(seed=s)) for s in (0, 1)]
+    jobs = list(zip(interpreters, names, strict=True))
+    expected = [i.explain(x, LABELS, composite=name).values for i, name in jobs]
+    wrong: list[int] = []
+
+    def work(k: int) -> None:
+        interpreter, name = jobs[k]
+        for _ in range(5):
+            found = interpreter.explain(x, LABELS, composite=name).values
+            if not np.array_equal(found, expected[k]):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
