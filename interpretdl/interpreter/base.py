@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -28,7 +28,6 @@ from .options import bind, signature_of
 __all__ = ["Attribution", "Interpreter", "prediction_lines"]
 
 Array = NDArray[Any]
-_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -324,6 +323,9 @@ def _save_paths(save_path: Any) -> list[Any]:
     if save_path is None:
         return []
     paths = list(save_path) if isinstance(save_path, list | tuple) else [save_path]
+    named = [os.path.abspath(path) for path in paths if path is not None]
+    if len(set(named)) < len(named):
+        raise InputError("save_path names one file for several images; give one path for each")
     for path in paths:
         if path is not None:
             check_writable(path)

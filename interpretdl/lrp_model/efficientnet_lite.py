@@ -48,7 +48,7 @@ def _norm(channels: int) -> nn.BatchNorm2D:
     return nn.BatchNorm2D(channels, momentum=0.99, epsilon=1e-3)
 
 
-class MBConv(nn.Layer):  # type: ignore[misc]  # Paddle is untyped to mypy
+class MBConv(nn.Layer):
     """Inverted residual block: expand, depthwise convolution, project; add where shapes allow."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:

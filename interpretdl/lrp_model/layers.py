@@ -33,7 +33,7 @@ def imagenet_class_names() -> tuple[str, ...]:
     return tuple(json.loads(text)["names"])
 
 
-class Add(nn.Layer):  # type: ignore[misc]  # Paddle is untyped to mypy
+class Add(nn.Layer):
     """The sum of two tensors of one shape, as a layer that hooks and rules can reach."""
 
     def forward(self, x: paddle.Tensor, y: paddle.Tensor) -> paddle.Tensor:
@@ -41,7 +41,7 @@ class Add(nn.Layer):  # type: ignore[misc]  # Paddle is untyped to mypy
         return x + y
 
 
-class RelevanceModel(nn.Layer):  # type: ignore[misc]  # Paddle is untyped to mypy
+class RelevanceModel(nn.Layer):
     """A network of the zoo: every operation is a layer, and no layer object runs twice.
 
     Attributes:

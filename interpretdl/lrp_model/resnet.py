@@ -22,7 +22,7 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2D:
     return nn.Conv2D(inputs, outputs, kernel, stride, padding=kernel // 2, bias_attr=False)
 
 
-class BasicBlock(nn.Layer):  # type: ignore[misc]  # Paddle is untyped to mypy
+class BasicBlock(nn.Layer):
     """Two 3x3 convolutions and the shortcut."""
 
     expansion = 1
@@ -45,7 +45,7 @@ class BasicBlock(nn.Layer):  # type: ignore[misc]  # Paddle is untyped to mypy
         return self.relu2(self.add(y, x if self.downsample is None else self.downsample(x)))
 
 
-class BottleneckBlock(nn.Layer):  # type: ignore[misc]  # Paddle is untyped to mypy
+class BottleneckBlock(nn.Layer):
     """A 1x1, a 3x3 and a 1x1 convolution, and the shortcut."""
 
     expansion = 4

@@ -110,7 +110,7 @@ class _Weight:
         return [(start, min(start + step, rows)) for start in range(0, rows, step)]
 
 
-class _Blockwise(PyLayer):  # type: ignore[misc]  # Paddle is untyped to mypy
+class _Blockwise(PyLayer):
     """x @ how(w), with how(w) made a block at a time on both ways."""
 
     @staticmethod

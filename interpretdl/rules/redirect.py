@@ -20,7 +20,7 @@ class _Box:
     ratios: list[Tensor]
 
 
-class _Redirect(PyLayer):  # type: ignore[misc]  # Paddle is untyped to mypy
+class _Redirect(PyLayer):
     @staticmethod
     def forward(ctx: Any, box: _Box, *sources: Tensor) -> Tensor:
         ctx.ratios = box.ratios

@@ -184,3 +184,13 @@ def test_registry() -> None:
 def test_attribute_must_be_written() -> None:
     with pytest.raises(TypeError, match="abstract"):
         it.Interpreter(small_network())  # type: ignore[abstract]  # the mistake itself
+
+
+def test_one_path_for_two_images_is_refused_before_the_work(
+    toy: Callable[..., Any], tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
+    path = tmp_path / "a.png"
+    with pytest.raises(it.InputError, match="one file for several"):
+        it.GradientInterpreter(toy()).interpret(x, visual=False, save_path=[path, path])
+    assert not path.exists()
