@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 import pytest
 
 import interpretdl as it
+from interpretdl.rules import COMPOSITES, Rule, Site
 
 CLASSES = ["espresso", "tiger cat"]
 COMPOSITE = "epsilon_gamma_box"
@@ -56,3 +59,38 @@ def test_a_composite_that_cannot_conserve_is_refused_by_name(
 ) -> None:
     with pytest.raises(it.UnsupportedModelError, match=r"only a bias, most at .*depthwise_conv"):
         lrp.explain(pictures[0], "tiger cat", composite="z_plus_box")
+
+
+def test_the_page_on_lrp_does_what_it_shows(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "assets").symlink_to(root / "assets")
+    monkeypatch.chdir(tmp_path)
+    page = root / "docs" / "methods" / "lrp.md"
+    text, names = page.read_text(encoding="utf-8"), dict[str, Any]()
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        exec(block, names)  # noqa: S102 - the page's own lines
+    assert "blocks.15.depthwise_conv" in capsys.readouterr().out
+    assert (tmp_path / "espresso.png").stat().st_size > 0
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert all((page.parent / link).exists() for link in links)
+    rows = set(re.findall(r"^\| `(\w+)`(?: \(default\))? \|", text, re.M))
+    assert (
+        set(COMPOSITES) - {"guided", "deconvnet", "deep_lift"} <= rows
+    )  # the table has every composite
+
+
+def test_a_rule_keeps_the_layers_value(root: Path) -> None:
+    """What the page says of rules of one's own holds for the rule that it shows."""
+    page = (root / "docs" / "methods" / "lrp.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^class RelativeEpsilon.*?(?=^quiet)", page, re.M | re.S)
+    names: dict[str, Any] = {"Rule": Rule}
+    exec(block, names)  # noqa: S102 - the page's own lines
+    x = paddle.to_tensor([[3.0, -1.0], [0.5, 4.0]], stop_gradient=False)
+    site = Site("layer", x, x * 2)
+    y = names["RelativeEpsilon"]()(site)
+    np.testing.assert_allclose(y.numpy(), site.y.numpy(), rtol=1e-6)
+    # By hand: 2 · |y| / (|y| + ¼ √mean y²) for each row.
+    rms = np.array([[np.sqrt(20.0)], [np.sqrt(32.5)]])
+    expected = 2 * abs(site.y.numpy()) / (abs(site.y.numpy()) + rms / 4)
+    np.testing.assert_allclose(paddle.grad(y.sum(), x)[0].numpy(), expected, rtol=1e-5)
