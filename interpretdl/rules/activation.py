@@ -52,9 +52,7 @@ class Deconvnet(Rule):
     """
 
     def __call__(self, site: Site) -> Tensor:
-        y = redirect(site.y, (site.x, paddle.ones_like(site.y)))
-        y.register_hook(F.relu)
-        return y
+        return redirect(site.y, (site.x, paddle.ones_like(site.y)), change=F.relu)
 
 
 class Rescale(Rule):
