@@ -94,7 +94,7 @@ COMPOSITES: dict[str, Composite] = {
                 "hardsigmoid": Rescale(),
                 "pool2d": RescaleMaxPool(),
             },
-            harmless=LINEAR_OPERATIONS
+            harmless=(LINEAR_OPERATIONS - {"max_pool2d_with_index", "pool3d"})
             | {"conv2d", "depthwise_conv2d", "conv3d", "conv2d_transpose", "matmul", "batch_norm"},
         ),
     )
