@@ -22,8 +22,8 @@ class OutputReader:
 
     Args:
         output: an index (tuple, list), a key (dict) or a callable; None where there is one tensor.
-        kind: "logits"; "probabilities", whose logarithm is then taken as the logits; None notices
-            rows that are non-negative and sum to 1, and warns once.
+        kind: "logits"; "probabilities", whose logarithm is then taken as the logits; None notices a
+            softmax, and warns once.
 
     Raises:
         InputError: unknown kind; on the call, `output` is not in what the model returns.
@@ -36,23 +36,37 @@ class OutputReader:
         self.output = output
         self.kind = kind
         self._warned = False
+        self._softmax: bool | None = None
 
-    def __call__(self, raw: Any) -> paddle.Tensor:
+    def __call__(self, raw: Any, again: Callable[[], Any]) -> paddle.Tensor:
+        """Logits [N, K], from what the model returned.
+
+        Args:
+            again: runs the model once more, with gradients; called when the output looks like
+                probabilities, to see whether a softmax made it.
+        """
         output = self.pick(raw)
         kind = self.kind
-        if kind is None and _is_softmax(output):
-            kind = "probabilities"
-            if not self._warned:
-                self._warned = True
-                warnings.warn(
-                    "the model's output looks like a softmax: its logarithm is taken as the "
-                    "logits. Give output_kind='probabilities' or 'logits' to say which it is",
-                    InterpretWarning,
-                    stacklevel=2,
-                )
+        if kind is None and _sums_to_one(output):
+            if self._softmax is None:
+                maker = self.pick(again()).grad_fn
+                self._softmax = maker is None or "softmax" in maker.name().lower()
+            if self._softmax:
+                kind = "probabilities"
+                self._warn()
         if kind == "probabilities":
             return paddle.log(output.clip(min=float(np.finfo(np.float32).tiny)))
         return output
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                "the model's output is a softmax: its logarithm is taken as the logits. Give "
+                "output_kind='probabilities' or 'logits' to say which it is",
+                InterpretWarning,
+                stacklevel=3,
+            )
 
     def pick(self, raw: Any) -> paddle.Tensor:
         """The tensor that is explained, as the model gave it."""
@@ -73,7 +87,7 @@ class OutputReader:
         return raw
 
 
-def _is_softmax(output: paddle.Tensor) -> bool:
+def _sums_to_one(output: paddle.Tensor) -> bool:
     if output.ndim != 2 or output.shape[1] < 2:
         return False
     smallest, error = float(output.min()), float((output.sum(axis=1) - 1).abs().max())

@@ -13,10 +13,11 @@ import paddle
 
 from .errors import InputError, InterpretWarning
 
-__all__ = ["as_it_was", "census_of", "check_device", "graph_of", "place_of"]
+__all__ = ["as_it_was", "census_of", "check_device", "graph_of", "in_use", "place_of"]
 
 # Paddle's backward pass is not thread-safe: two threads in paddle.grad end the process.
 _LOCK = threading.RLock()
+_owner: list[int | None] = [None]  # the thread that runs a model
 
 
 @contextlib.contextmanager
@@ -27,11 +28,11 @@ def as_it_was(model: Any) -> Iterator[None]:
     """
     with _LOCK:
         layers = model.sublayers(include_self=True)
-        # Also what a forward pass notes on its layers: `training`, caches, Paddle's own flags.
-        attributes = [dict(vars(layer)) for layer in layers]
+        training = [layer.training for layer in layers]
         variables = [*model.parameters(), *model.buffers()]
         stopped = [v.stop_gradient for v in variables]
         random_state = paddle.get_rng_state()
+        outer, _owner[0] = _owner[0], threading.get_ident()
         running = _written_in_eval(layers)
         try:
             for layer in layers:
@@ -40,11 +41,8 @@ def as_it_was(model: Any) -> Iterator[None]:
                 v.stop_gradient = True
             yield
         finally:
-            for layer, before in zip(layers, attributes, strict=True):
-                now = vars(layer)
-                for name in now.keys() - before.keys():
-                    del now[name]
-                now.update(before)
+            for layer, mode in zip(layers, training, strict=True):
+                layer.training = mode
             for v, stop in zip(variables, stopped, strict=True):
                 v.stop_gradient = stop
             for held, name, tensor, value in running:
@@ -52,6 +50,12 @@ def as_it_was(model: Any) -> Iterator[None]:
                 if tensor.numpy().tobytes() != value.numpy().tobytes():
                     tensor.set_value(value)
             paddle.set_rng_state(random_state)
+            _owner[0] = outer
+
+
+def in_use() -> bool:
+    """Whether this code is called by a model that the probe is running."""
+    return _owner[0] == threading.get_ident()
 
 
 def _written_in_eval(layers: list[Any]) -> list[tuple[Any, str, paddle.Tensor, paddle.Tensor]]:

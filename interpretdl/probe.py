@@ -238,10 +238,8 @@ class Probe:
         Walks the graph that really ran, functional and fused operations included: names such as
         "relu", "conv2d", "batch_norm".
         """
-        with as_it_was(self.model), paddle.enable_grad():
-            tensor = self._tensor(self._checked(x)[:1])
-            tensor.stop_gradient = False
-            return census_of(self._read.pick(self.model(tensor.clone())))
+        with as_it_was(self.model):
+            return census_of(self._read.pick(self._connected(self._checked(x))))
 
     def batch_plan(self, x: Array, *, gradient: bool = True) -> int:
         """How many images of x's shape are run at once: the largest batch that pays and fits."""
@@ -263,11 +261,13 @@ class Probe:
         names: Sequence[str] = (),
         edit: Edits | None = None,
     ) -> Gradients:
-        with paddle.no_grad(), contextlib.ExitStack() as stack:
-            captured = watch(stack, self.layer, names, edit, leaves=False)
-            x = self._tensor(part)
-            self._plan.measure(stack, self._layers.values(), x, False)
-            output = self._read(self.model(x))
+        with paddle.no_grad():
+            with contextlib.ExitStack() as stack:
+                captured = watch(stack, self.layer, names, edit, leaves=False)
+                x = self._tensor(part)
+                self._plan.measure(stack, self._layers.values(), x, False)
+                raw = self.model(x)
+            output = self._read(raw, lambda: self._connected(part))
             return Gradients(
                 scores=to_numpy(self._score(target, rows, output)) if target else np.empty(0),
                 outputs=to_numpy(output),
@@ -293,9 +293,10 @@ class Probe:
                     captured = watch(stack, self.layer, names, edit, leaves=True)
                     self._plan.measure(stack, self._layers.values(), x, True)
                     # A copy: a model that works in place may not write on a leaf.
-                    output = self._read(self.model(active.begin(x) if active else x.clone()))
-                    if active is None or active.settled(output):
+                    raw = self.model(active.begin(x) if active else x.clone())
+                    if active is None or active.settled(self._read.pick(raw)):
                         break
+            output = self._read(raw, lambda: self._connected(part))
             tensors = captured()
             sources = (active.leaves if active and active.leaves else [x]) if with_input else []
             leaves = [*sources, *tensors.values()]
@@ -379,6 +380,13 @@ class Probe:
         parameter = next((p for p in self.model.parameters() if p.is_floating_point()), None)
         tensor = paddle.to_tensor(np.ascontiguousarray(x), place=place_of(self.model))
         return tensor if parameter is None else tensor.astype(parameter.dtype)
+
+    def _connected(self, x: Array) -> Any:
+        """What the model returns for the first image, connected to it."""
+        with paddle.enable_grad():
+            tensor = self._tensor(x[:1])
+            tensor.stop_gradient = False
+            return self.model(tensor.clone())
 
     def _score(self, target: TargetLike, rows: NDArray[np.int64], output: Tensor) -> Tensor:
         # With edits one input row may become many output rows; the target then is about those.

@@ -323,12 +323,11 @@ def _save_paths(save_path: Any) -> list[Any]:
     if save_path is None:
         return []
     paths = list(save_path) if isinstance(save_path, list | tuple) else [save_path]
-    named = [os.path.abspath(path) for path in paths if path is not None]
-    if len(set(named)) < len(named):
+    named = [path for path in paths if path is not None]
+    for path in named:
+        check_writable(path)
+    if len({os.path.abspath(path) for path in named}) < len(named):
         raise InputError("save_path names one file for several images; give one path for each")
-    for path in paths:
-        if path is not None:
-            check_writable(path)
     return paths
 
 

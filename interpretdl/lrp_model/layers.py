@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from ..errors import InputError
+from ..model_state import in_use
 from ..preprocessing import Preprocessing
 from ..targets import Target
 
@@ -67,8 +68,9 @@ class RelevanceModel(nn.Layer):
         self.preprocessing = _preprocessing(self.photograph, in_channels)
 
     def __call__(self, x: paddle.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Run the network; the last input is remembered for `relprop`, without keeping it alive."""
-        self.__dict__["_last_input"] = weakref.ref(x)
+        """Run the network; your last input is remembered for `relprop`, but not kept alive."""
+        if not in_use():
+            self.__dict__["_last_input"] = weakref.ref(x)
         return super().__call__(x, *args, **kwargs)
 
     def relprop(self, R: Any, alpha: float = 1) -> paddle.Tensor:

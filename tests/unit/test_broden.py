@@ -134,7 +134,9 @@ TABLE_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("change", "named"), TABLE_FAULTS, ids=[named[:40] for _, named in TABLE_FAULTS])
+@pytest.mark.parametrize(
+    ("change", "named"), TABLE_FAULTS, ids=[named[:40] for _, named in TABLE_FAULTS]
+)
 def test_faults_of_tables_are_named(
     folder: Path, change: Callable[[Path], None], named: str
 ) -> None:

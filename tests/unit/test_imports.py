@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "capture": {"errors", "targets", "model_output", "model_state"},
     "probe": WORDS | RUNNING,
     "rules": WORDS | RUNNING | {"probe"},
-    "lrp_model": WORDS | {"rules"},
+    "lrp_model": WORDS | {"rules", "probe", "model_state", "targets"},
     "model_names": WORDS | {"defaults", "lrp_model"},
     "option_values": WORDS,
     # what joins them
