@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
 from typing import Any
 
-from tqdm.auto import tqdm
+# Without ipywidgets tqdm.auto would warn in a notebook.
+_WIDGETS = importlib.util.find_spec("ipywidgets") is not None
+tqdm: Any = importlib.import_module("tqdm.auto" if _WIDGETS else "tqdm").tqdm
 
 __all__ = ["progress_bar", "show_progress"]
 

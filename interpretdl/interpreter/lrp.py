@@ -70,10 +70,9 @@ class _Propagation(Interpreter):
         chosen = composite_of(composite, self.preprocessing)
         found = self.probe.gradients(x, target, rules=chosen)
         total = found.relevance.sum(axis=tuple(range(1, x.ndim)), dtype=np.float64)
-        missing, scores = np.abs(total - found.scores), np.abs(found.scores)
         rounding = 1e-4 * np.abs(found.relevance).sum(axis=tuple(range(1, x.ndim)))
-        if chosen.conserves and np.any(missing > _TOLERANCE * scores + rounding):
-            self._refuse(x, target, chosen, missing / scores)
+        if chosen.conserves and _is_lost(total - found.scores, found.scores, rounding):
+            self._refuse(self.ledger(x, target, chosen))
         diagnostics = {"score": found.scores, "relevance_arrived": total}
         return Attribution(found.relevance.sum(axis=1, keepdims=True), diagnostics)
 
@@ -84,18 +83,23 @@ class _Propagation(Interpreter):
         total = found.relevance.sum(axis=tuple(range(1, x.ndim)), dtype=np.float64)
         return Audit(composite.name, found.scores.astype(np.float64), tuple(ledger.seams()), total)
 
-    def _refuse(self, x: Array, target: TargetLike, composite: Composite, lost: Array) -> None:
+    def _refuse(self, audit: Audit) -> None:
+        """Say which image lost how much of its score, and where."""
+        lost = np.abs(audit.absorbed) / np.maximum(np.abs(audit.start), np.finfo(np.float32).tiny)
         worst = int(np.argmax(lost))
-        one = x[worst : worst + 1]
-        audit = self.ledger(one, take(target, np.array([worst])), composite)
-        leaks = sorted(audit.seams, key=lambda s: -float(np.abs(s.stabilizer[0])))[:3]
-        where = ", ".join(f"{s.name} ({s.stabilizer[0]:.3g})" for s in leaks)
+        score = audit.start[worst]
+        leaks = sorted(audit.seams, key=lambda s: -float(np.abs(s.stabilizer[worst])))[:3]
+        where = ", ".join(f"{s.name} ({s.stabilizer[worst]:.3g})" for s in leaks)
         raise UnsupportedModelError(
-            f"composite {composite.name!r} promises that all relevance arrives, but on this model "
-            f"{lost[worst]:.0%} of image {worst}'s score {audit.start[0]:.3g} does not: it meets "
-            f"outputs to which no input contributed, only a bias, most at {where}. Take a "
-            "composite in which biases keep their share: 'epsilon_gamma_box', 'epsilon_plus'"
+            f"composite {audit.composite!r} promises that all relevance arrives, but on this model "
+            f"{lost[worst]:.0%} of image {worst}'s score {score:.3g} does "
+            f"not: it meets outputs to which no input contributed, only a bias, most at {where}. "
+            "Take a composite in which biases keep their share: 'epsilon_gamma_box', 'epsilon_plus'"
         )
+
+
+def _is_lost(missing: Array, scores: Array, rounding: Array | float = 0) -> bool:
+    return bool(np.any(np.abs(missing) > _TOLERANCE * np.abs(scores) + rounding))
 
 
 @register(
@@ -212,8 +216,7 @@ class _Positive(Target):
     url="https://arxiv.org/abs/1512.02479",
 )
 class DeepTaylorInterpreter(_Propagation):
-    """Deep Taylor decomposition: LRP with α = 1, β = 0, the z-box rule for pixels, from a score
-    above zero.
+    """Deep Taylor decomposition: LRP with the z⁺ rule, z-box for pixels, from scores above zero.
 
         R_j = Σ_k  x_j w⁺_jk / Σ_j x_j w⁺_jk  R_k,      R_output = max(f_c, 0)
 
@@ -257,7 +260,8 @@ class ExcitationBPInterpreter(_Propagation):
         Args:
             x: float [N, C, H, W].
             labels: int [N], or a target.
-            layer: a layer with output [N, C, h, w], as the paper shows them; None: the input.
+            layer: a layer with output [N, C, h, w], as the paper shows them; None: the input. On
+                a side path of the network a layer has its part of the probability only.
 
         Returns:
             float [N, 1, H, W], or [N, 1, h, w].
@@ -272,7 +276,13 @@ class ExcitationBPInterpreter(_Propagation):
             found = self.propagate(x, target, "excitation_backprop")
             score = found.diagnostics["score"].reshape(-1, *[1] * (x.ndim - 1))
             return Attribution(found.values / score)
-        rules = composite_of("excitation_backprop")
-        at = self.probe.gradients(x, target, at=layer, rules=rules)
-        values = (at.activations[layer] * at.gradients[layer]).sum(axis=1, keepdims=True)
+        rules, ledger = composite_of("excitation_backprop"), Ledger()
+        at = self.probe.gradients(x, target, at=layer, rules=rules.observed(ledger))
+        relevance = at.activations[layer] * at.gradients[layer]
+        # What is lost behind the layer; a layer on a side path has its part of the whole only.
+        total = relevance.sum(axis=tuple(range(1, relevance.ndim)), dtype=np.float64)
+        audit = Audit(rules.name, at.scores.astype(np.float64), tuple(ledger.seams()), total)
+        if _is_lost(audit.absorbed, at.scores):
+            self._refuse(audit)
+        values = relevance.sum(axis=1, keepdims=True)
         return Attribution(values / at.scores.reshape(-1, *[1] * (values.ndim - 1)))

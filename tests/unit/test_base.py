@@ -186,9 +186,7 @@ def test_attribute_must_be_written() -> None:
         it.Interpreter(small_network())  # type: ignore[abstract]  # the mistake itself
 
 
-def test_one_path_for_two_images_is_refused_before_the_work(
-    toy: Any, tmp_path: Path
-) -> None:
+def test_one_path_for_two_images_is_refused_before_the_work(toy: Any, tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
     path = tmp_path / "a.png"
     with pytest.raises(it.InputError, match="one file for several"):

@@ -94,3 +94,10 @@ def test_a_rule_keeps_the_layers_value(root: Path) -> None:
     rms = np.array([[np.sqrt(20.0)], [np.sqrt(32.5)]])
     expected = 2 * abs(site.y.numpy()) / (abs(site.y.numpy()) + rms / 4)
     np.testing.assert_allclose(paddle.grad(y.sum(), x)[0].numpy(), expected, rtol=1e-5)
+
+
+def test_excitation_at_a_layer_is_refused_where_probability_is_lost(
+    lrp: it.LRPInterpreter, pictures: list[Path]
+) -> None:
+    with pytest.raises(it.UnsupportedModelError, match="promises that all relevance arrives"):
+        it.ExcitationBPInterpreter(lrp.model).explain(pictures[0], layer="blocks.10")
