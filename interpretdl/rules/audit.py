@@ -71,13 +71,12 @@ class Ledger:
         """One seam for each site, from the output to the input, batches joined."""
         # A run without any relevance was a first look at the model.
         runs = [run for run in self.runs if any(isinstance(s, Seam) for s in run)]
-        return [_joined(sites) for sites in zip(*runs, strict=True)][::-1]
+        places = [[s for s in sites if isinstance(s, Seam)] for sites in zip(*runs, strict=True)]
+        # Where no relevance came by, the score does not depend on the place.
+        return [_joined(found) for found in places if found][::-1]
 
 
-def _joined(sites: tuple[Seam | str, ...]) -> Seam:
-    found = [site for site in sites if isinstance(site, Seam)]
-    if len(found) < len(sites):  # the score does not depend on this place
-        return Seam(str(sites[0]), *(np.zeros(1),) * 3)
+def _joined(found: list[Seam]) -> Seam:
     return Seam(
         found[0].name,
         *(np.concatenate([getattr(s, f) for s in found]) for f in ("arrived", "passed", "bias")),
