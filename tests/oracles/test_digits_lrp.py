@@ -25,7 +25,7 @@ COMPOSITES = {
     "z_plus_box": (0.15, None),
     "epsilon_gamma_box": (0.25, None),
     "epsilon_plus": (0.35, 0.03),
-    "epsilon": (0.4, 0.1),
+    "epsilon": (0.4, 0.06),
 }
 
 

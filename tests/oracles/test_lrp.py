@@ -158,6 +158,9 @@ def test_methods_on_z_plus() -> None:
     found = it.ExcitationBPInterpreter(model).explain(x, LABELS)
     np.testing.assert_allclose(found.values.sum((1, 2, 3)), 1, rtol=1e-4)
     assert found.values.min() >= 0
+    there = it.ExcitationBPInterpreter(model).explain(x, LABELS, layer="3")
+    assert there.values.shape == (3, 1, 3, 3)
+    np.testing.assert_allclose(there.values.sum((1, 2, 3)), 1, rtol=1e-4)
     by_hand, score = ByHand(), Probe(network()).scores(images(), it.ClassScore(LABELS))
     deep = it.DeepTaylorInterpreter(network()).explain(images(), LABELS).values
     expected = [
