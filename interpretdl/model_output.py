@@ -38,19 +38,18 @@ class OutputReader:
         self._warned = False
         self._softmax: bool | None = None
 
-    def __call__(self, raw: Any, again: Callable[[], Any]) -> paddle.Tensor:
+    def __call__(self, raw: Any, look: Callable[[Callable[[Any], bool]], bool]) -> paddle.Tensor:
         """Logits [N, K], from what the model returned.
 
         Args:
-            again: runs the model once more, with gradients; called when the output looks like
-                probabilities, to see whether a softmax made it.
+            look: calls a function with the output of a run with gradients; used when the output
+                looks like probabilities, to see whether a softmax made it.
         """
         output = self.pick(raw)
         kind = self.kind
         if kind is None and _sums_to_one(output):
             if self._softmax is None:
-                maker = self.pick(again()).grad_fn
-                self._softmax = maker is None or "softmax" in maker.name().lower()
+                self._softmax = look(_made_by_softmax)
             if self._softmax:
                 kind = "probabilities"
                 self._warn()
@@ -85,6 +84,11 @@ class OutputReader:
                 "(an index, a key or a callable)"
             )
         return raw
+
+
+def _made_by_softmax(output: paddle.Tensor) -> bool:
+    maker = output.grad_fn
+    return maker is None or "softmax" in maker.name().lower()
 
 
 def _sums_to_one(output: paddle.Tensor) -> bool:

@@ -239,7 +239,8 @@ class Probe:
         "relu", "conv2d", "batch_norm".
         """
         with as_it_was(self.model):
-            return census_of(self._read.pick(self._connected(self._checked(x))))
+            counts: Counter[str] = self._look(self._checked(x), census_of)
+            return counts
 
     def batch_plan(self, x: Array, *, gradient: bool = True) -> int:
         """How many images of x's shape are run at once: the largest batch that pays and fits."""
@@ -267,7 +268,7 @@ class Probe:
                 x = self._tensor(part)
                 self._plan.measure(stack, self._layers.values(), x, False)
                 raw = self.model(x)
-            output = self._read(raw, lambda: self._connected(part))
+            output = self._read(raw, lambda see: self._look(part, see))
             return Gradients(
                 scores=to_numpy(self._score(target, rows, output)) if target else np.empty(0),
                 outputs=to_numpy(output),
@@ -296,7 +297,7 @@ class Probe:
                     raw = self.model(active.begin(x) if active else x.clone())
                     if active is None or active.settled(self._read.pick(raw)):
                         break
-            output = self._read(raw, lambda: self._connected(part))
+            output = self._read(raw, lambda see: self._look(part, see))
             tensors = captured()
             sources = (active.leaves if active and active.leaves else [x]) if with_input else []
             leaves = [*sources, *tensors.values()]
@@ -308,19 +309,17 @@ class Probe:
                         "the score does not depend on the input through differentiable operations"
                     )
                 more = i + 1 < len(targets)
-                grads = paddle.grad(score, leaves, retain_graph=more, allow_unused=True)
+                found = paddle.grad(score, leaves, retain_graph=more, allow_unused=True)
                 grads = [
                     paddle.zeros_like(t) if g is None else g
-                    for t, g in zip(leaves, grads, strict=True)
+                    for t, g in zip(leaves, found, strict=True)
                 ]
+                at = dict(zip(tensors, map(to_numpy, grads[len(sources) :]), strict=True))
                 result = Gradients(
                     scores=to_numpy(score),
                     outputs=to_numpy(output),
                     activations={name: to_numpy(t) for name, t in tensors.items()},
-                    gradients={
-                        name: to_numpy(g)
-                        for name, g in zip(tensors, grads[len(sources) :], strict=True)
-                    },
+                    gradients=at,
                 )
                 if sources and sources[0] is x:
                     result.input = to_numpy(grads[0])
@@ -381,12 +380,18 @@ class Probe:
         tensor = paddle.to_tensor(np.ascontiguousarray(x), place=place_of(self.model))
         return tensor if parameter is None else tensor.astype(parameter.dtype)
 
-    def _connected(self, x: Array) -> Any:
-        """What the model returns for the first image, connected to it."""
+    def _look(self, x: Array, see: Callable[[Tensor], Any]) -> Any:
+        """What `see` makes of the output for the first image, connected to it."""
         with paddle.enable_grad():
             tensor = self._tensor(x[:1])
             tensor.stop_gradient = False
-            return self.model(tensor.clone())
+            output = self._read.pick(self.model(tensor.clone()))
+            try:
+                return see(output)
+            finally:
+                # Paddle never frees a graph that was looked at; a backward pass frees its tensors.
+                if not output.stop_gradient:
+                    output.sum().backward()
 
     def _score(self, target: TargetLike, rows: NDArray[np.int64], output: Tensor) -> Tensor:
         # With edits one input row may become many output rows; the target then is about those.

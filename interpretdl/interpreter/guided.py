@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..errors import UnsupportedModelError
 from ..registry import register
 from ..rules.composites import COMPOSITES
 from ..targets import ScoreKind
@@ -22,12 +21,6 @@ class _ThroughReLUs(Interpreter):
 
     def through(self, x: Array, labels: Labels, of: ScoreKind, composite: str) -> Array:
         """The input's gradient under the composite, [N, C, H, W]."""
-        census = self.probe.census(x)
-        if not census["relu"] + census["relu6"]:
-            raise UnsupportedModelError(
-                f"this model has no ReLU, so that {composite} backpropagation would be the plain "
-                "gradient; take method 'gradient'"
-            )
         target = self.target(labels, of)
         return self.probe.gradients(x, target, rules=COMPOSITES[composite]).input
 

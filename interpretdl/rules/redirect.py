@@ -9,9 +9,13 @@ from typing import Any, TypeAlias
 import paddle
 from paddle.autograd import PyLayer
 
-__all__ = ["redirect"]
+__all__ = ["recorded", "redirect"]
 
 Tensor: TypeAlias = "paddle.Tensor"
+
+
+recorded: list[list[_Box]] = []
+"""While it is not empty, the last list collects what is redirected."""
 
 
 @dataclass
@@ -52,4 +56,6 @@ def redirect(
     shared = any(z is y for z, _ in ways)
     value = y.detach().clone() if shared else y.detach()
     box = _Box(value, [r.detach() for _, r in ways], change)
+    if recorded:
+        recorded[-1].append(box)
     return _Redirect.apply(box, *(z for z, _ in ways))

@@ -17,6 +17,7 @@ from .activation import PassThrough
 from .base import Composite, Rule, Site
 from .canonize import BATCH_NORM, LINEAR, LinearMap, foldable
 from .linear import Epsilon
+from .redirect import recorded
 
 __all__ = ["Run"]
 
@@ -37,6 +38,10 @@ class _Plan:
     """Found out in this call; another may not watch what this one does."""
     again: bool = False
     """Whether the next run is the same call's."""
+    inspect: bool = False
+    """Whether the next run is to look at the graph."""
+    inspected: dict[Any, set[tuple[Any, ...]]] = field(default_factory=dict)
+    """For each kind of composite: courses of a run whose graph was looked at and found right."""
 
 
 _PLANS: weakref.WeakKeyDictionary[Any, _Plan] = weakref.WeakKeyDictionary()
@@ -49,6 +54,7 @@ class _Pending:
     name: str
     layer: Any
     x: Tensor
+    y: Tensor  # kept so that nothing else gets its id
     carriers: list[Tensor]
 
 
@@ -58,6 +64,11 @@ class Run:
     Which linear layer feeds which batch-norm, and which is the last, is seen when they run. To
     know it beforehand there is a plan; when the run shows that the plan was wrong, `settled` says
     so, and the model is run again with the plan corrected.
+
+    Whether every operation was reached is seen in the graph. Paddle never frees a graph whose
+    `grad_fn` was asked for, so this is done in a run of its own, whose tensors are let go of, the
+    first time that a model is run with a composite, and again whenever rules are met in another
+    course than in a run that was inspected.
     """
 
     def __init__(self, composite: Composite, model: Any) -> None:
@@ -73,7 +84,9 @@ class Run:
         self._cut = False
         self._carried: dict[str, list[Tensor]] = {}
         self._pending: dict[int, _Pending] = {}
-        self._unfolded: dict[int, tuple[str, Any]] = {}
+        self._unfolded: dict[int, tuple[str, Any, weakref.ref[Any]]] = {}
+        self._course: list[tuple[str, str]] = []
+        self._boxes: list[Any] = []
         # Graph nodes: of outputs that rules made -> of the inputs they came from.
         self._made: dict[int, tuple[Any, list[Any]]] = {}
         self._touched: dict[int, Any] = {}
@@ -84,7 +97,13 @@ class Run:
         _PLANS[model] = self._plan
         if not self._plan.again:
             self._plan.never.clear()
-        self._plan.again = False
+        kind = (
+            *(composite.name, composite.must_reach, composite.harmless, type(composite.first)),
+            *(frozenset(composite.operations), frozenset(composite.names)),
+        )
+        self._known = self._plan.inspected.setdefault(kind, set())
+        self._inspecting = self._plan.inspect or not self._known
+        self._plan.again = self._plan.inspect = False
 
     # -- attach and detach -----------------------------------------------------------------------
 
@@ -109,6 +128,7 @@ class Run:
         """Take everything away."""
         while self._removers:
             self._removers.pop()()
+        recorded[:] = [boxes for boxes in recorded if boxes is not self._boxes]
         self._pending.clear()
 
     def _hook(self, layer: Any, before: Any, after: Any, name: str) -> None:
@@ -124,7 +144,9 @@ class Run:
         """The input, and behind it what the first layer's rule wants to travel with it."""
         self._images = len(x)
         self._cut = x.stop_gradient  # relevance ends at a layer behind the input
-        if self.composite.observer is not None:
+        if self._inspecting:
+            recorded.append(self._boxes)
+        elif self.composite.observer is not None:
             self.composite.observer.begin()
         first = self.composite.first
         carriers = [] if first is None or x.stop_gradient else first.carriers(x)
@@ -138,11 +160,39 @@ class Run:
 
     def settled(self, output: Tensor) -> bool:
         """Whether the plan was right and everything reached; see `interpretdl.probe.RulesRun`."""
-        seen = dict(self._walk(output))
-        for pointer, (name, _) in self._waiting.items():
-            if pointer in seen:  # something else than its batch-norm reads the output
-                self._wrong[name] = False
-                self._plan.never.add(name)
+        if not self._inspecting:
+            return self._as_planned() and self._is_known()
+        try:
+            seen = dict(self._walk(output))
+            for pointer, (name, _) in self._waiting.items():
+                if pointer in seen:  # something else than its batch-norm reads the output
+                    self._wrong[name] = False
+                    self._plan.never.add(name)
+            if self._as_planned():
+                self._check_reached(seen)
+                self._known.add(tuple(self._course))
+                self._plan.again = True
+        finally:
+            self._let_go(output)
+        return False
+
+    def _is_known(self) -> bool:
+        """Whether rules were met in a course that was inspected."""
+        known = not self._pending and tuple(self._course) in self._known
+        self._plan.inspect = self._plan.again = not known
+        return known
+
+    def _let_go(self, output: Tensor) -> None:
+        """Free the tensors of a graph that was looked at: a backward pass does."""
+        if not output.stop_gradient:
+            output.sum().backward()
+        for box in self._boxes:
+            box.ratios.clear()
+        for table in (self._made, self._touched, self._waiting, self._unfolded, self._pending):
+            table.clear()
+
+    def _as_planned(self) -> bool:
+        """Whether the plan's guesses were right; they are corrected."""
         wrong = {n: fold for n, fold in self._wrong.items() if self._plan.folds.get(n) != fold}
         self._plan.folds.update(wrong)
         last = self._order[-1] if self._order else None
@@ -156,9 +206,6 @@ class Run:
                 f"composite {self.composite.name!r} has a rule for the first layer, but no "
                 "convolution or dense layer of this model takes the whole input"
             )
-        self._check_reached(seen)
-        for table in (self._made, self._touched, self._waiting, self._unfolded, self._pending):
-            table.clear()
         return True
 
     def _walk(self, output: Tensor) -> Iterator[tuple[int, Any]]:
@@ -180,6 +227,11 @@ class Run:
                 f"composite {self.composite.name!r} has no way through these operations of the "
                 f"model: {found}. A map drawn all the same would be wrong; use layers for them "
                 "(paddle.nn), another composite, or a method that needs gradients only"
+            )
+        if must and not self._touched and not self._made:
+            raise UnsupportedModelError(
+                f"this model has no ReLU that composite {self.composite.name!r} could change: the "
+                "map would be the plain gradient; take method 'gradient'"
             )
 
     # -- rules at work ---------------------------------------------------------------------------
@@ -215,14 +267,14 @@ class Run:
             return None
         carriers = self._carried.pop(name, [])
         self._order.append(name)
-        entry = _Pending(name, layer, x, carriers)
+        entry = _Pending(name, layer, x, y, carriers)
         if self._plan.folds.get(name):
-            pointer = y.grad_fn.node_ptr()
-            self._pending[pointer] = entry
-            self._waiting[pointer] = (name, y.grad_fn)
+            self._pending[id(y)] = entry
+            if self._inspecting:
+                self._waiting[y.grad_fn.node_ptr()] = (name, y.grad_fn)
             return None
         new = self._linear(entry, y, LinearMap(layer))
-        self._unfolded[new.grad_fn.node_ptr()] = (name, layer)
+        self._unfolded[id(new)] = (name, layer, weakref.ref(new))
         return new
 
     def _after_norm(self, name: str, norm: Any, inputs: tuple[Any, ...], y: Tensor) -> Any:
@@ -230,11 +282,10 @@ class Run:
         x = inputs[0]
         if x.stop_gradient:
             return None
-        pointer = x.grad_fn.node_ptr() if x.grad_fn is not None else 0
-        entry = self._pending.pop(pointer, None)
+        entry = self._pending.pop(id(x), None)
         if entry is None:
-            source, layer = self._unfolded.get(pointer, ("", None))
-            if layer is not None and source not in self._plan.never and foldable(layer, norm):
+            source, layer, made = self._unfolded.get(id(x), ("", None, lambda: None))
+            if made() is x and source not in self._plan.never and foldable(layer, norm):
                 self._wrong.setdefault(source, True)
             return self._put(Site(name, x, y), self._own_rule(name, norm) or _PASS, [x])
         if not foldable(entry.layer, norm):
@@ -277,15 +328,21 @@ class Run:
         return run
 
     def _put(self, site: Site, rule: Rule, sources: list[Tensor]) -> Tensor:
-        site.audited = self.composite.observer is not None
+        observer = None if self._inspecting else self.composite.observer
+        site.audited = observer is not None
+        self._course.append((site.name, type(rule).__name__))
         y = rule(site)
-        if y is site.y and site.linear is None:
-            self._touched[y.grad_fn.node_ptr()] = y.grad_fn
-        elif y.grad_fn is not None:
-            nodes = [t.grad_fn for t in sources if t.grad_fn is not None]
-            self._made[y.grad_fn.node_ptr()] = (y.grad_fn, nodes)
-        if self.composite.observer is not None and not y.stop_gradient:
-            self.composite.observer.note(site, y)
+        if y.stop_gradient:
+            return y
+        if self._inspecting:
+            maker = y.grad_fn
+            if y is site.y and site.linear is None:
+                self._touched[maker.node_ptr()] = maker
+            else:
+                nodes = [t.grad_fn for t in sources if t.grad_fn is not None]
+                self._made[maker.node_ptr()] = (maker, nodes)
+        if observer is not None:
+            observer.note(site, y)
         return y
 
 

@@ -19,24 +19,30 @@ model, bigger = small_network(), it.lrp_model.resnet18()
 model[0].weight.sum().backward()
 before = state_of(model), state_of(bigger)
 
-def work(k):
-    cls = (it.GradCAMInterpreter, it.GradientInterpreter)[k % 2]
-    used[k % 2].explain(small, label=k % 5)
-    cls(model).explain(small, label=k % 5)  # fresh objects as well
+classes = (
+    it.GradCAMInterpreter, it.GradientInterpreter, it.LRPInterpreter, it.GuidedBPInterpreter,
+    it.DeepLIFTInterpreter, it.DeconvnetInterpreter,
+)
+options = [{}, {}, {"composite": "epsilon_plus"}, {}, {}, {}]
+used, methods = [c(model) for c in classes], [c(bigger) for c in classes]
 
-used = it.GradCAMInterpreter(model), it.GradientInterpreter(model)
-methods = it.GradCAMInterpreter(bigger), it.GradientInterpreter(bigger)
+def work(k):
+    n = k % len(classes)
+    used[n].explain(small, label=k % 5, **options[n])
+    classes[n](model).explain(small, label=k % 5, **options[n])  # fresh objects as well
+
 resident = psutil.Process().memory_info
 
 def round_of(n, m):
     for k in range(n // 2):
         work(k)
     for k in range(m):
-        methods[k % 2].explain(large, label=k)
+        n = k % len(classes)
+        methods[n].explain(large, label=k, **options[n])
     gc.collect()
     return resident().rss
 
-start = round_of(40, 6)
+start = round_of(40, 12)
 grown = (round_of(1000, 60) - start) / 2**20
 assert grown < 30, f"{grown:.1f} MB more"
 for m, facts in zip((model, bigger), before):
