@@ -235,8 +235,7 @@ class Probe:
     def census(self, x: Array) -> Counter[str]:
         """How often each operation ran between the input and the output, for the first image.
 
-        Walks the graph that really ran, functional and fused operations included: names such as
-        "relu", "conv2d", "batch_norm".
+        Functional and fused operations included; names such as "relu", "conv2d", "batch_norm".
         """
         with as_it_was(self.model):
             counts: Counter[str] = self._look(self._checked(x), census_of)
@@ -305,15 +304,12 @@ class Probe:
             for i, target in enumerate(targets):
                 score = self._score(target, rows, output)
                 if score.stop_gradient:
-                    raise UnsupportedModelError(
-                        "the score does not depend on the input through differentiable operations"
-                    )
+                    reason = "does not depend on the input through differentiable operations"
+                    raise UnsupportedModelError(f"the score {reason}")
                 more = i + 1 < len(targets)
                 found = paddle.grad(score, leaves, retain_graph=more, allow_unused=True)
-                grads = [
-                    paddle.zeros_like(t) if g is None else g
-                    for t, g in zip(leaves, found, strict=True)
-                ]
+                pairs = zip(leaves, found, strict=True)
+                grads = [paddle.zeros_like(t) if g is None else g for t, g in pairs]
                 at = dict(zip(tensors, map(to_numpy, grads[len(sources) :]), strict=True))
                 result = Gradients(
                     scores=to_numpy(score),
