@@ -11,7 +11,7 @@ from typing import Any
 _WIDGETS = importlib.util.find_spec("ipywidgets") is not None
 tqdm: Any = importlib.import_module("tqdm.auto" if _WIDGETS else "tqdm").tqdm
 
-__all__ = ["progress_bar", "show_progress"]
+__all__ = ["in_notebook", "progress_bar", "show_progress"]
 
 _shown = True
 
@@ -24,9 +24,10 @@ def show_progress(shown: bool) -> None:
 
 def in_notebook() -> bool:
     """Whether the code runs in a Jupyter kernel."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return shell is not None and hasattr(shell, "kernel")
+    ipython: Any = sys.modules.get("IPython")
+    # An IPython that nobody imported runs no kernel; importing it to ask would cost half a second.
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
 
 
 def progress_bar(total: int | None, description: str, unit: str = "it", **options: Any) -> Any:

@@ -60,18 +60,26 @@ def digits_data() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     return x.repeat(2, axis=2).repeat(2, axis=3), data.target[order].astype(np.int64)
 
 
-def _train(model: Any, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
+def train(
+    model: Any,
+    x: NDArray[np.float32],
+    y: NDArray[np.int64],
+    epochs: int = EPOCHS,
+    rate: float = RATE,
+    batch: int = BATCH,
+) -> None:
+    """Adam with a falling rate, batches in an order of their own generator; ends in eval mode."""
     import paddle
 
-    steps = EPOCHS * (len(x) // BATCH)
-    schedule = paddle.optimizer.lr.CosineAnnealingDecay(RATE, steps)
+    steps = epochs * (len(x) // batch)
+    schedule = paddle.optimizer.lr.CosineAnnealingDecay(rate, steps)
     adam = paddle.optimizer.Adam(schedule, parameters=model.parameters())
     rng = np.random.default_rng(1)
     model.train()
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         order = rng.permutation(len(x))
-        for start in range(0, len(x) - BATCH + 1, BATCH):
-            rows = order[start : start + BATCH]
+        for start in range(0, len(x) - batch + 1, batch):
+            rows = order[start : start + batch]
             logits = model(paddle.to_tensor(x[rows]))
             paddle.nn.functional.cross_entropy(logits, paddle.to_tensor(y[rows])).backward()
             adam.step()
@@ -97,7 +105,7 @@ def trained_digits(cache: Path | None = None) -> Trained:
     else:
         with warnings.catch_warnings():  # Paddle says that batch-norm in training tracks its mean
             warnings.filterwarnings("ignore", "When training, we now always track", UserWarning)
-            _train(model, x[:held], y[:held])
+            train(model, x[:held], y[:held])
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             mine = file.with_name(

@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+from ..progress import in_notebook
+
 __all__ = ["in_notebook", "show"]
 
 
 _log = logging.getLogger(__name__)
-
-
-def in_notebook() -> bool:
-    """Whether this is an IPython kernel, which can show pictures and HTML."""
-    # an IPython that nobody imported runs no kernel; importing it to ask would cost half a second
-    ipython: Any = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None
 
 
 def _has_display() -> bool:

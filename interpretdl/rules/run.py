@@ -24,6 +24,8 @@ __all__ = ["Run"]
 Tensor: TypeAlias = "paddle.Tensor"
 _PLAIN = Epsilon(0)
 _PASS = PassThrough()
+# A plan settles within a few runs of a call; more are a model that never runs twice alike.
+_TRIES = 20
 # Activations may come from either module: layers and functions, and those fused into BatchNorm.
 _OPERATIONS = (paddle._C_ops, paddle._legacy_C_ops)
 
@@ -38,6 +40,8 @@ class _Plan:
     """Found out in this call; another may not watch what this one does."""
     again: bool = False
     """Whether the next run is the same call's."""
+    tries: int = 0
+    """Runs of one call so far."""
     inspect: bool = False
     """Whether the next run is to look at the graph."""
     inspected: dict[Any, set[tuple[Any, ...]]] = field(default_factory=dict)
@@ -97,6 +101,13 @@ class Run:
         _PLANS[model] = self._plan
         if not self._plan.again:
             self._plan.never.clear()
+        self._plan.tries = self._plan.tries + 1 if self._plan.again else 0
+        if self._plan.tries > _TRIES:
+            self._plan.again = False
+            raise UnsupportedModelError(
+                "this model runs another way each time that it is called, so that what its layers "
+                "do cannot be followed; fix its random choices first"
+            )
         kind = (
             *(composite.name, composite.must_reach, composite.harmless, type(composite.first)),
             *(frozenset(composite.operations), frozenset(composite.names)),

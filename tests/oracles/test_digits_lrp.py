@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import interpretdl as it
 from interpretdl import Preprocessing, Probe
-from tests.digits import digits_data
+from tests.digits import digits_data, train
 
 Array = NDArray[Any]
 EPOCHS, BATCH, RATE, HELD = 1, 32, 1e-3, 360
@@ -42,25 +42,6 @@ def network() -> Any:
     return model
 
 
-def train(model: Any, x: Array, y: Array) -> None:
-    import paddle
-
-    steps = EPOCHS * (len(x) // BATCH)
-    schedule = paddle.optimizer.lr.CosineAnnealingDecay(RATE, steps)
-    adam = paddle.optimizer.Adam(schedule, parameters=model.parameters())
-    rng = np.random.default_rng(1)
-    model.train()
-    for _ in range(EPOCHS):
-        order = rng.permutation(len(x))
-        for start in range(0, len(x) - BATCH + 1, BATCH):
-            rows = order[start : start + BATCH]
-            logits = model(paddle.to_tensor(x[rows]))
-            paddle.nn.functional.cross_entropy(logits, paddle.to_tensor(y[rows])).backward()
-            adam.step()
-            adam.clear_grad()
-            schedule.step()
-
-
 @pytest.fixture(scope="module")
 def trained(request: pytest.FixtureRequest) -> tuple[Any, Array, Array]:
     """The network in eval mode, pictures that it was not trained on, and their digits."""
@@ -75,7 +56,7 @@ def trained(request: pytest.FixtureRequest) -> tuple[Any, Array, Array]:
     else:
         with warnings.catch_warnings():  # Paddle says that batch-norm in training tracks its mean
             warnings.filterwarnings("ignore", "When training, we now always track", UserWarning)
-            train(model, x[:-HELD], y[:-HELD])
+            train(model, x[:-HELD], y[:-HELD], EPOCHS, RATE, BATCH)
         mine = file.with_name(f".{os.getpid()}-{file.name}")
         np.savez(mine, **{key: value.numpy() for key, value in model.state_dict().items()})
         os.replace(mine, file)

@@ -163,3 +163,19 @@ def test_two_threads() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_a_model_that_never_runs_twice_alike_is_refused() -> None:
+    class Fickle(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.LayerList([nn.Linear(4, 4) for _ in range(40)])
+            self.calls = 0
+
+        def forward(self, x: Any) -> Any:
+            self.calls += 1
+            return self.layers[self.calls % 40](x)
+
+    x = np.ones((1, 4), np.float32)
+    with pytest.raises(UnsupportedModelError, match="another way each time"):
+        it.Probe(Fickle()).gradients(x, it.ClassScore(0), rules=composite_of("epsilon"))

@@ -28,7 +28,7 @@ def x() -> paddle.Tensor:
     return paddle.to_tensor((pixels * 2 - 1).astype("float32"))
 
 
-def test_relprop_is_the_interpreters_relevance(network, x) -> None:  # type: ignore[no-untyped-def]
+def test_relprop_is_the_interpreters_relevance(network, x) -> None:
     y = network(x)
     R = y * paddle.nn.functional.one_hot(paddle.to_tensor([1, 3]), 5)
     relevance = network.relprop(R)
@@ -39,7 +39,7 @@ def test_relprop_is_the_interpreters_relevance(network, x) -> None:  # type: ign
     np.testing.assert_allclose(relevance.sum([1, 2, 3]).numpy(), R.sum(1).numpy(), rtol=1e-3)
 
 
-def test_alpha_is_the_alpha_beta_rule(network, x) -> None:  # type: ignore[no-untyped-def]
+def test_alpha_is_the_alpha_beta_rule(network, x) -> None:
     y = network(x)
     R = y * paddle.nn.functional.one_hot(paddle.to_tensor([0, 0]), 5)
     rules = lrp_composite(
@@ -51,7 +51,7 @@ def test_alpha_is_the_alpha_beta_rule(network, x) -> None:  # type: ignore[no-un
     np.testing.assert_allclose(network.relprop(R, alpha=2).numpy(), expected, rtol=1e-3, atol=1e-6)
 
 
-def test_relevance_of_several_outputs_adds_up(network, x) -> None:  # type: ignore[no-untyped-def]
+def test_relevance_of_several_outputs_adds_up(network, x) -> None:
     y = network(x)
     whole = network.relprop(y)
     parts = [
@@ -61,7 +61,7 @@ def test_relevance_of_several_outputs_adds_up(network, x) -> None:  # type: igno
     np.testing.assert_allclose(whole.numpy(), sum(p.numpy() for p in parts), rtol=1e-3, atol=1e-5)
 
 
-def test_nothing_is_kept_and_misuse_is_told(network, x) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_is_kept_and_misuse_is_told(network, x) -> None:
     fresh = copy.deepcopy(network)
     fresh.__dict__.pop("_last_input", None)
     with pytest.raises(it.InputError, match="call model"):
