@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..capture import Tensor
 from ..errors import InputError, UnsupportedModelError
 from ..probe import Probe
+from ..probe.hooks import Tensor
 from ..progress import progress_bar
 from ..targets import ClassScore, ScoreKind
 

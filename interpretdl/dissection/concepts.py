@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from ..data_processor.readers import read_images
 from ..errors import InputError, InterpretWarning
-from ..interpreter.labels import resolve
 from ..preprocessing import IMAGENET
 from ..probe import Probe
 from ..targets import ClassScore
+from ..targets.labels import resolve
 from .result import LayerResult
 
 __all__ = [

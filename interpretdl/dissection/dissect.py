@@ -19,9 +19,9 @@ from ..preprocessing import IMAGENET, Preprocessing
 from ..probe import Probe
 from ..progress import progress_bar
 from .broden import Broden
+from .phases import TallyWork, ThresholdWork, View, Work, model_digest
 from .report import write_report
 from .result import MIN_IOU, LayerResult, ordered_categories
-from .work import TallyWork, ThresholdWork, View, Work, model_digest
 
 __all__ = ["Dissection", "dissect"]
 

@@ -2,7 +2,6 @@
 
 from .base import Evaluator
 from .compare import compare
-from .comparison import Comparison
 from .complexity import Sparseness
 from .deletion import (
     Deletion,
@@ -19,6 +18,7 @@ from .localization import PointGame, PointGameSegmentation
 from .randomization import ModelRandomization, RandomLogit
 from .registry import EvaluatorInfo, evaluators, find_evaluator, register_evaluator
 from .stability import Continuity, Selectivity, SensitivityMax
+from .table import Comparison
 
 __all__ = [
     "Comparison",

@@ -14,11 +14,11 @@ import numpy as np
 from ..errors import InputError
 from ..explanation import Explanation
 from ..interpreter.base import Interpreter
-from ..interpreter.labels import resolve
-from ..model_output import OutputKind
 from ..preprocessing import IMAGENET, Preprocessing
 from ..probe import Probe
+from ..probe.output import OutputKind
 from ..targets import ScoreKind
+from ..targets.labels import resolve
 from .case import Case, Explain, checked_boxes, checked_masks, explainer_of
 from .evaluation import Array, Evaluation
 from .registry import EvaluatorInfo

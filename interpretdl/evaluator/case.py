@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ..data_processor.heatmaps import heatmap_of
 from ..errors import InputError
 from ..interpreter.base import Attribution, Interpreter
-from ..interpreter.labels import Labels
 from ..preprocessing import Preprocessing
 from ..probe import Probe
 from ..targets import ClassScore, ScoreKind, TargetLike, take
+from ..targets.labels import Labels
 
 __all__ = ["Case", "Explain", "checked_boxes", "checked_masks", "explainer_of"]
 

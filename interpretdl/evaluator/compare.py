@@ -17,14 +17,14 @@ from ..data_processor.files import atomic_path, check_writable
 from ..data_processor.readers import read_images
 from ..errors import InputError, InterpretWarning, ResourceError, UnsupportedModelError
 from ..interpreter.base import Interpreter
-from ..interpreter.labels import Labels, resolve
 from ..probe import Probe
 from ..progress import progress_bar
+from ..targets.labels import Labels, resolve
 from ..version import __version__
 from .base import Evaluator
-from .comparison import Comparison
 from .evaluation import Array, Evaluation
 from .registry import find_evaluator
+from .table import Comparison
 
 __all__ = ["compare"]
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, ResourceError
-from ..model_output import OutputKind
 from ..preprocessing import IMAGENET, Preprocessing
 from ..probe import Edits, Probe, Tensor
+from ..probe.output import OutputKind
 from ..progress import progress_bar
 from .images import Code, Fourier, Parametrization, Pixels, View, Views, total_variation
 from .objectives import ClassObjective, Objective, class_score

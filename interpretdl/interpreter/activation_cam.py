@@ -10,9 +10,9 @@ import paddle
 from ..errors import TargetError, UnsupportedModelError
 from ..registry import register
 from ..targets import ClassScore
+from ..targets.labels import Labels
 from .base import Array
 from .cam import CAMBase, mean_of_maps, spatial
-from .labels import Labels
 
 __all__ = ["CAMInterpreter", "EigenCAMInterpreter"]
 

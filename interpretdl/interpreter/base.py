@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from ..data_processor.readers import Images, read_images
 from ..errors import InputError, InterpretWarning, ResourceError
 from ..explanation import Explanation
-from ..model_output import OutputKind
 from ..preprocessing import IMAGENET, Preprocessing
 from ..probe import Probe
+from ..probe.output import OutputKind
 from ..registry import MethodInfo
 from ..targets import ClassScore, ScoreKind, TargetLike
-from .labels import Labels, resolve
+from ..targets.labels import Labels, resolve
 from .options import bind, signature_of
 
 __all__ = ["Attribution", "Interpreter", "prediction_lines"]

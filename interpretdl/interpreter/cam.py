@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import InputError, UnsupportedModelError
 from ..targets import ScoreKind
+from ..targets.labels import Labels
 from .base import Array, Interpreter
-from .labels import Labels
 
 __all__ = ["CAMBase", "GradientCAM", "mean_of_maps", "ratio", "spatial"]
 

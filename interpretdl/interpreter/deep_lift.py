@@ -12,9 +12,9 @@ from ..errors import InputError
 from ..registry import register
 from ..rules.composites import COMPOSITES
 from ..targets import Target, TargetLike, take
+from ..targets.labels import Labels
 from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
-from .labels import Labels
 
 __all__ = ["DeepLIFTInterpreter"]
 

@@ -12,10 +12,10 @@ from ..data_processor.readers import read_images
 from ..errors import InputError, TargetError
 from ..registry import register
 from ..targets import ClassScore, ScoreKind, TargetLike
+from ..targets.labels import Labels
 from .base import Array, Attribution, Interpreter
-from .labels import Labels
+from .layer_function import Space
 from .sampling import Moments, Sampler, Samples, accumulate, at_least, counts, generator
-from .space import Space
 
 __all__ = ["ExpectedGradientsInterpreter", "RankOrder", "ShapValues"]
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from ..registry import register
 from ..targets import ScoreKind
+from ..targets.labels import Labels
 from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
 from .expected_gradients import attribution, expectation, lines
-from .labels import Labels
+from .layer_function import Space
 from .sampling import at_least, counts
-from .space import Space
 
 __all__ = ["GradShapCVInterpreter"]
 

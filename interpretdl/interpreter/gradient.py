@@ -6,8 +6,8 @@ import numpy as np
 
 from ..registry import register
 from ..targets import ScoreKind
+from ..targets.labels import Labels
 from .base import Array, Attribution, Interpreter
-from .labels import Labels
 
 __all__ = ["GradientInterpreter", "SensitivityInterpreter", "SimpleTaylorInterpreter"]
 

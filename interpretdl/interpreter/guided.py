@@ -9,9 +9,9 @@ import numpy as np
 from ..registry import register
 from ..rules.composites import COMPOSITES
 from ..targets import ScoreKind
+from ..targets.labels import Labels
 from .base import Array, Interpreter
 from .grad_cam import GradCAMInterpreter
-from .labels import Labels
 
 __all__ = ["DeconvnetInterpreter", "GuidedBPInterpreter", "GuidedGradCAMInterpreter"]
 

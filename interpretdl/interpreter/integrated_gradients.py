@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from ..errors import InputError, InterpretWarning
 from ..registry import register
 from ..targets import ScoreKind, TargetLike
+from ..targets.labels import Labels
 from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
-from .labels import Labels
+from .layer_function import Space
 from .sampling import Moments, Samples, accumulate, at_least, counts
-from .space import Space
 
 __all__ = ["IntGradCVInterpreter", "IntegratedGradientsInterpreter", "PathRule", "quadrature"]
 

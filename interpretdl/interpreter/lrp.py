@@ -14,8 +14,8 @@ from ..rules.audit import Ledger, Seam
 from ..rules.base import Composite
 from ..rules.composites import composite_of
 from ..targets import Target, TargetLike, take
+from ..targets.labels import Labels
 from .base import Array, Attribution, Interpreter
-from .labels import Labels
 
 __all__ = [
     "Audit",

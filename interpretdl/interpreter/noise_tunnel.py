@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..targets import take
+from ..targets.labels import Labels
 from .base import Array, Attribution, Interpreter
-from .labels import Labels
 from .smooth_grad import NoiseKind, NoisyMean
 
 __all__ = ["NoiseTunnel"]

@@ -10,9 +10,9 @@ import numpy as np
 from ..progress import progress_bar
 from ..registry import register
 from ..targets import ScoreKind, TargetLike, take
+from ..targets.labels import Labels
 from .base import Array, Attribution
 from .cam import CAMBase, mean_of_maps, spatial
-from .labels import Labels
 
 __all__ = ["ScoreCAMInterpreter"]
 

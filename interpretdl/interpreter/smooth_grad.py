@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ..errors import InputError, InterpretWarning
 from ..registry import register
 from ..targets import ScoreKind
+from ..targets.labels import Labels
 from .base import Array, Attribution, Interpreter
-from .labels import Labels
+from .layer_function import Space
 from .sampling import Moments, Sampler, Samples, accumulate, at_least, counts, generator
-from .space import Space
 
 __all__ = [
     "NoiseKind",

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from ..errors import InputError
-from ..model_state import in_use
 from ..preprocessing import Preprocessing
+from ..probe.state import in_use
 from ..targets import Target
 
 __all__ = ["Add", "RelevanceModel", "imagenet_class_names"]
@@ -93,7 +93,7 @@ class RelevanceModel(nn.Layer):
         """
         from ..probe import Probe
         from ..rules import AlphaBeta, ZBox, ZPlus, lrp_composite
-        from ..rules.canonize import LINEAR
+        from ..rules.linear_map import LINEAR
 
         x = getattr(self, "_last_input", lambda: None)()
         if x is None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 
 import paddle
 
-from .canonize import LinearMap
+from .linear_map import LinearMap
 
 __all__ = ["Composite", "Observer", "Rule", "Site", "small_of", "stabilize"]
 

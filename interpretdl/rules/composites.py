@@ -9,8 +9,8 @@ from ..errors import InputError, did_you_mean
 from ..preprocessing import Preprocessing
 from .activation import Deconvnet, Gate, Guided, PassThrough, Rescale, RescaleMaxPool
 from .base import Composite, Rule
-from .canonize import CONVOLUTION, DENSE
 from .linear import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
+from .linear_map import CONVOLUTION, DENSE
 
 __all__ = ["COMPOSITES", "composite_of", "lrp_composite"]
 

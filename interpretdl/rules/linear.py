@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .base import Rule, Site, stabilize
-from .canonize import LinearMap
+from .linear_map import LinearMap
 from .redirect import redirect
 
 __all__ = ["AlphaBeta", "Epsilon", "Flat", "Gamma", "WSquare", "ZBox", "ZPlus"]

@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 import paddle
 
 from ..errors import UnsupportedModelError
-from ..model_state import graph_of
+from ..probe.graph import graph_of
 from .activation import PassThrough
 from .base import Composite, Rule, Site
-from .canonize import BATCH_NORM, LINEAR, LinearMap, foldable
 from .linear import Epsilon
+from .linear_map import BATCH_NORM, LINEAR, LinearMap, foldable
 from .redirect import recorded
 
 __all__ = ["Run"]

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from interpretdl import cli, lrp_model, registry
-from interpretdl.defaults import DEFAULT_METHOD, DEFAULT_MODEL
+from interpretdl.cli.defaults import DEFAULT_METHOD, DEFAULT_MODEL
 from interpretdl.explanation import Explanation
 
 LINE = re.compile(r"^ *.{1,20} \( *(\d+)\):  ([01]\.\d{3})$")

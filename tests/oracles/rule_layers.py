@@ -23,7 +23,7 @@ from interpretdl.rules import (
     ZPlus,
     lrp_composite,
 )
-from interpretdl.rules.canonize import CONVOLUTION, DENSE
+from interpretdl.rules.linear_map import CONVOLUTION, DENSE
 from tests.oracles import rules_numpy as oracle
 from tests.oracles.rules_numpy import Array
 

@@ -12,8 +12,8 @@ import pytest
 
 from interpretdl import IMAGENET, Probe
 from interpretdl.dissection import Broden, TailQuantile, dissect, mini_broden
+from interpretdl.dissection.phases import View, rotation
 from interpretdl.dissection.tally import Strongest, Tally, intersection_over_union, upsample
-from interpretdl.dissection.work import View, rotation
 from interpretdl.errors import InputError, LayerNotFoundError, UnsupportedModelError
 
 _spec = importlib.util.spec_from_file_location(

@@ -14,7 +14,7 @@ from paddle import nn
 import interpretdl as it
 from interpretdl.interpreter.expected_gradients import expectation, lines
 from interpretdl.interpreter.integrated_gradients import quadrature
-from interpretdl.interpreter.space import Space
+from interpretdl.interpreter.layer_function import Space
 from interpretdl.targets import ClassScore
 
 Array = NDArray[Any]

@@ -22,7 +22,7 @@ from interpretdl.rules import (
     composite_of,
     lrp_composite,
 )
-from interpretdl.rules.canonize import CONVOLUTION, DENSE
+from interpretdl.rules.linear_map import CONVOLUTION, DENSE
 from tests.oracles import rules_numpy as oracle
 from tests.oracles.lrp_by_hand import (
     AB,

@@ -22,7 +22,7 @@ from interpretdl.rules import (
     lrp_composite,
 )
 from interpretdl.rules.audit import Ledger
-from interpretdl.rules.canonize import DENSE
+from interpretdl.rules.linear_map import DENSE
 from tests.oracles import rules_numpy as oracle
 from tests.oracles.rule_layers import (
     KINDS,

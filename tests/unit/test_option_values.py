@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import pytest
 
+from interpretdl.cli.options import describe_option, parse_options
 from interpretdl.errors import InputError
-from interpretdl.option_values import describe_option, parse_options
 
 Kind = Literal["mean", "sum"]
 

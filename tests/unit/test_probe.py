@@ -262,9 +262,9 @@ def test_batches_are_planned_from_what_is_free(toy: Any, monkeypatch: Any) -> No
     planned = probe.batch_plan(x)
     assert small.sizes == [1, planned, planned, 20 - 1 - 2 * planned]
     # A few images' worth of memory: fewer at once.
-    monkeypatch.setattr("interpretdl.batches.free_bytes", lambda place: 0)
+    monkeypatch.setattr("interpretdl.probe.batches.free_bytes", lambda place: 0)
     assert probe.batch_plan(x) == 1
-    monkeypatch.setattr("interpretdl.batches.free_bytes", lambda place: 1 << 60)
+    monkeypatch.setattr("interpretdl.probe.batches.free_bytes", lambda place: 1 << 60)
     assert probe.batch_plan(x) == planned == 8
     assert probe.batch_plan(images(2, size=16)) == 1  # another shape is measured anew
     assert Probe(model, batch_size=3).batch_plan(x) == 3

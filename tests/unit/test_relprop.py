@@ -11,7 +11,7 @@ import pytest
 
 import interpretdl as it
 from interpretdl.rules import AlphaBeta, ZBox, lrp_composite
-from interpretdl.rules.canonize import LINEAR
+from interpretdl.rules.linear_map import LINEAR
 
 
 @pytest.fixture(scope="module")

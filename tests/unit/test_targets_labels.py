@@ -9,8 +9,8 @@ import paddle
 import pytest
 
 import interpretdl as it
-from interpretdl.interpreter.labels import resolve
 from interpretdl.targets import check_labels, take
+from interpretdl.targets.labels import resolve
 
 NAMES = ("tabby, tabby cat", "tiger cat", "tiger, Panthera tigris", "crane", "crane, bird")
 LOGITS = np.array([[0, 1, 2, 3, 9], [5, 4, 3, 2, 1], [0, 0, 7, 0, 0]], np.float32)

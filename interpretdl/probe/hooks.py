@@ -11,8 +11,8 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 
-from .errors import LayerNotFoundError, UnsupportedModelError
-from .model_output import outline
+from ..errors import LayerNotFoundError, UnsupportedModelError
+from .output import outline
 
 __all__ = ["Array", "Edits", "Gradients", "Tensor", "concatenated", "to_numpy", "watch"]
 

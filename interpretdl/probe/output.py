@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import paddle
 
-from .errors import InputError, InterpretWarning, UnsupportedModelError
+from ..errors import InputError, InterpretWarning, UnsupportedModelError
 
 __all__ = ["OutputKind", "OutputReader", "outline"]
 

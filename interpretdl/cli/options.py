@@ -9,7 +9,7 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
-from .errors import InputError, did_you_mean
+from ..errors import InputError, did_you_mean
 
 __all__ = ["describe_option", "parse_options"]
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import paddle
 
-from . import lrp_model
+from .. import lrp_model
+from ..errors import InputError, WeightsError, did_you_mean
 from .defaults import DEFAULT_MODEL
-from .errors import InputError, WeightsError, did_you_mean
 
 __all__ = ["load_model", "vision_models"]
 

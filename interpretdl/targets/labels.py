@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TargetError, did_you_mean
-from ..targets import TargetLike, check_labels
+from .scores import TargetLike, check_labels
 
 __all__ = ["Labels", "resolve"]
 

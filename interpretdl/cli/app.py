@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import typer
 
+from ..errors import ImageReadError, InputError, InterpretError
+from ..progress import progress_bar, show_progress
+from ..version import __version__
 from .defaults import DEFAULT_METHOD, DEFAULT_MODEL
-from .errors import ImageReadError, InputError, InterpretError
-from .progress import progress_bar, show_progress
-from .version import __version__
 
 if TYPE_CHECKING:
-    from .registry import MethodInfo
+    from ..registry import MethodInfo
 
 __all__ = ["main", "markdown_table", "write_table"]
 
@@ -147,12 +147,12 @@ def explain(
 
     Prints the most likely classes and writes a picture for each picture given.
     """  # fmt: skip
-    from . import registry
-    from .batch_files import find_pictures, save_paths
-    from .data_processor.heatmaps import STYLES, check_choice, colormap_of
-    from .interpreter.base import prediction_lines
-    from .model_names import load_model
-    from .option_values import parse_options
+    from .. import registry
+    from ..data_processor.heatmaps import STYLES, check_choice, colormap_of
+    from ..interpreter.base import prediction_lines
+    from .models import load_model
+    from .options import parse_options
+    from .pictures import find_pictures, save_paths
 
     # What can be refused is refused before the work.
     show_progress(not quiet)
@@ -201,13 +201,13 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Print the most likely classes of pictures."""
-    from .batch_files import find_pictures
-    from .data_processor.readers import read_images
-    from .interpreter.base import prediction_lines
-    from .lrp_model import imagenet_class_names
-    from .model_names import load_model
-    from .preprocessing import IMAGENET
-    from .probe import Probe
+    from ..data_processor.readers import read_images
+    from ..interpreter.base import prediction_lines
+    from ..lrp_model import imagenet_class_names
+    from ..preprocessing import IMAGENET
+    from ..probe import Probe
+    from .models import load_model
+    from .pictures import find_pictures
 
     show_progress(not quiet)
     paths = find_pictures(images)
@@ -241,7 +241,7 @@ def methods(
     markdown: Annotated[bool, typer.Option("--markdown", hidden=True)] = False,
 ) -> None:
     """List the methods, or one method's options."""
-    from . import registry
+    from .. import registry
 
     if name is not None:
         typer.echo("\n".join(_about(registry.find(name))))
@@ -258,8 +258,8 @@ def methods(
 @app.command()
 def models() -> None:
     """List the names that --model knows."""
-    from .lrp_model import models as zoo
-    from .model_names import vision_models
+    from ..lrp_model import models as zoo
+    from .models import vision_models
 
     for title, names in (
         ("The zoo, where every operation is a layer:", zoo()),
@@ -273,7 +273,7 @@ def models() -> None:
 
 def markdown_table() -> list[str]:
     """The methods as the README shows them, one line per method after two of head."""
-    from . import registry
+    from .. import registry
 
     lines = ["| name | class | what it shows | paper |", "|---|---|---|---|"]
     for info in registry.methods().values():
@@ -293,7 +293,7 @@ def write_table(path: str | Path) -> None:
 
 
 def _about(info: MethodInfo) -> list[str]:
-    from .option_values import describe_option
+    from .options import describe_option
 
     sign = "signed" if info.signed else "unsigned: pictures show sizes"
     lines = [
@@ -355,7 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 interrupted.
     """
 
-    from . import cli_dissect, cli_evaluate  # noqa: F401  # their commands enter themselves in `app`
+    from . import dissect, evaluate  # noqa: F401  # their commands enter themselves in `app`
 
     def shown(message: Warning | str, *_: Any, **__: Any) -> None:
         _complain(str(message), "warning")

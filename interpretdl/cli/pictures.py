@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .data_processor.files import SAVE_SUFFIXES, check_writable
-from .data_processor.readers import ALLOWED_FORMATS
-from .errors import InputError
+from ..data_processor.files import SAVE_SUFFIXES, check_writable
+from ..data_processor.readers import ALLOWED_FORMATS
+from ..errors import InputError
 
 __all__ = ["find_pictures", "save_paths"]
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import paddle
 
-from .errors import InputError, InterpretWarning
+from ..errors import InputError, InterpretWarning
 
-__all__ = ["as_it_was", "census_of", "check_device", "graph_of", "in_use", "place_of"]
+__all__ = ["as_it_was", "check_device", "in_use", "place_of"]
 
 # Paddle's backward pass is not thread-safe: two threads in paddle.grad end the process.
 _LOCK = threading.RLock()
@@ -104,35 +103,3 @@ def check_device(model: Any, device: str | None) -> None:
             f"device={device!r} was asked for, but the model's parameters are on {place}; move it "
             f"with model.to({device!r}), or leave device=None"
         )
-
-
-def graph_of(
-    output: paddle.Tensor, over: Callable[[Any], list[Any] | None] = lambda node: None
-) -> Iterator[tuple[int, tuple[str, int]]]:
-    """Every operation behind `output`, once: (pointer, (name, how many inputs need a gradient)).
-
-    Args:
-        over: for a node, the nodes to go on from in place of those it was made from, or None.
-    """
-    seen: set[int] = set()
-    nodes = [output.grad_fn]
-    while nodes:
-        node = nodes.pop()
-        if node is None or node.node_ptr() in seen:
-            continue
-        seen.add(node.node_ptr())
-        behind = [n for n in node.next_functions if n is not None]
-        name = node.name().partition("GradNode")[0]
-        if name:
-            yield node.node_ptr(), (_snake(name), len(behind))
-        instead = over(node)
-        nodes += behind if instead is None else instead
-
-
-def census_of(output: paddle.Tensor) -> Counter[str]:
-    """Counts of the operations in the graph behind `output`."""
-    return Counter(name for _, (name, _) in graph_of(output))
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from .errors import InputError
+from ..errors import InputError
 
 __all__ = ["BatchPlan", "free_bytes"]
 

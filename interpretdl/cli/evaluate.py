@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .cli import (
+from ..errors import InputError
+from ..progress import show_progress
+from .app import (
     SOME_FAILED,
     BatchSize,
     Device,
@@ -22,11 +24,9 @@ from .cli import (
     app,
 )
 from .defaults import DEFAULT_METHOD, DEFAULT_MODEL
-from .errors import InputError
-from .progress import show_progress
 
 if TYPE_CHECKING:
-    from .registry import MethodInfo
+    from ..registry import MethodInfo
 
 __all__ = ["evaluate"]
 
@@ -36,8 +36,8 @@ DEFAULT_METRICS = ("deletion", "insertion")
 def _list(wanted: bool) -> None:
     if not wanted:
         return
-    from .evaluator import evaluators
-    from .evaluator.evaluation import better
+    from ..evaluator import evaluators
+    from ..evaluator.evaluation import better
 
     known = evaluators()
     width = max(map(len, known))
@@ -117,11 +117,11 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure how good explanations are: a table of methods by metrics."""
-    from . import registry
-    from .batch_files import find_pictures
-    from .data_processor.files import check_writable
-    from .evaluator import compare, find_evaluator
-    from .model_names import load_model
+    from .. import registry
+    from ..data_processor.files import check_writable
+    from ..evaluator import compare, find_evaluator
+    from .models import load_model
+    from .pictures import find_pictures
 
     # What can be refused is refused before the work.
     show_progress(not quiet)
@@ -167,8 +167,8 @@ def evaluate(
 
 def _options(texts: list[str], known: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """ "deletion.steps=10" by method and metric, each value typed as its signature says."""
-    from .errors import did_you_mean
-    from .option_values import parse_options
+    from ..errors import did_you_mean
+    from .options import parse_options
 
     given: dict[str, list[str]] = {name: [] for name in known}
     for text in texts:

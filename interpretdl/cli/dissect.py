@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli import REFUSED, Device, Model, Output, Pretrained, Quiet, Weights, _key, app
+from ..errors import InputError
+from ..progress import show_progress
+from .app import REFUSED, Device, Model, Output, Pretrained, Quiet, Weights, _key, app
 from .defaults import DEFAULT_MODEL
-from .errors import InputError
-from .progress import show_progress
 
 if TYPE_CHECKING:
-    from .probe import Probe
+    from ..probe import Probe
 
 __all__ = ["dissect", "mini_broden"]
 
@@ -84,10 +84,10 @@ def dissect(
     quiet: Quiet = False,
 ) -> None:
     """Find the concepts that single units of a network detect (Network Dissection)."""
-    from .dissection import Broden, check_broden
-    from .dissection import dissect as run
-    from .model_names import load_model
-    from .probe import Probe
+    from ..dissection import Broden, check_broden
+    from ..dissection import dissect as run
+    from ..probe import Probe
+    from .models import load_model
 
     show_progress(not quiet)
     if check:
@@ -146,8 +146,8 @@ def mini_broden(
     quiet: Quiet = False,
 ) -> None:
     """Make a small data set in Broden's layout, for `dissect`; nothing is downloaded."""
-    from .dissection import mini_broden as make
-    from .dissection import tuxpaint_objects
+    from ..dissection import mini_broden as make
+    from ..dissection import tuxpaint_objects
 
     show_progress(not quiet)
     make(path, scenes, seed, tuxpaint_objects(stamps) if stamps else None)
@@ -158,7 +158,7 @@ def mini_broden(
 def _last_layer(probe: Probe, input_size: int | None) -> str:
     import numpy as np
 
-    from .preprocessing import IMAGENET
+    from ..preprocessing import IMAGENET
 
     preprocessing = getattr(probe.model, "preprocessing", None) or IMAGENET
     size = input_size or preprocessing.crop

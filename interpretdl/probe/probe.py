@@ -11,9 +11,7 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 
-from .batches import BatchPlan
-from .capture import INPUT, Array, Edits, Gradients, Tensor, concatenated, to_numpy, watch
-from .errors import (
+from ..errors import (
     InputError,
     LayerNotFoundError,
     ResourceError,
@@ -21,9 +19,13 @@ from .errors import (
     UnsupportedModelError,
     did_you_mean,
 )
-from .model_output import OutputKind, OutputReader
-from .model_state import as_it_was, census_of, check_device, place_of
-from .targets import TargetLike, take
+from ..targets import TargetLike, take
+from .batches import BatchPlan
+from .graph import census_of
+from .hooks import INPUT, Array, Edits, Gradients, Tensor, concatenated, to_numpy, watch
+from .operations import cured
+from .output import OutputKind, OutputReader
+from .state import as_it_was, check_device, place_of
 
 __all__ = ["Array", "Edits", "Gradients", "Probe", "Rules", "RulesRun", "Tensor"]
 
@@ -284,7 +286,7 @@ class Probe:
         edit: Edits | None,
         with_input: bool,
     ) -> list[Gradients]:
-        with paddle.enable_grad():
+        with paddle.enable_grad(), cured():
             x = self._tensor(part)
             x.stop_gradient = not with_input
             while True:

@@ -1,0 +1,5 @@
+"""The command `interpretdl`."""
+
+from .app import main
+
+__all__ = ["main"]

@@ -1,0 +1,109 @@
+"""Operations of a model, met where they are called: layers, functions and fused ones alike.
+
+Paddle's functions look an operation up in `paddle._C_ops` when they run, but some modules keep the
+bare operation under a name of their own (`paddle.tensor.linalg.matmul`, which attention uses), and
+the operators `@`, `*` and `/` of a tensor go past both. All of these places are changed together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import paddle
+
+__all__ = ["Wrap", "cured", "intercepted"]
+
+Operation: TypeAlias = Callable[..., Any]
+Wrap: TypeAlias = Callable[[Operation], Operation]
+"""From an operation to what is called in its place, with the same arguments."""
+
+_OPERATORS = {
+    "matmul": ("__matmul__",),
+    "multiply": ("__mul__", "__rmul__"),
+    "divide": ("__truediv__",),
+}
+# Activations that are fused into a layer (BatchNorm(act="relu")) come from the second.
+_TABLES = (paddle._C_ops, paddle._legacy_C_ops)
+_places: dict[str, tuple[int, list[tuple[Any, str]]]] = {}
+
+
+@contextlib.contextmanager
+def intercepted(wraps: Mapping[str, Wrap]) -> Iterator[None]:
+    """Run operations through wrappers while the context lasts, for this thread only.
+
+    Args:
+        wraps: name of an operation in `paddle._C_ops`, such as "relu" or "matmul" -> what makes
+            its replacement from it. Operators of tensors count: `x * y` is met as "multiply", and
+            so is `x * 2`, whose second argument is no tensor. Contexts may be nested; the inner
+            one's wrapper is called first.
+    """
+    thread, active = threading.get_ident(), [True]
+    undo: list[Callable[[], None]] = []
+
+    def here(original: Operation, replacement: Operation) -> Operation:
+        @functools.wraps(original)
+        def run(*args: Any, **kwargs: Any) -> Any:
+            mine = active[0] and threading.get_ident() == thread
+            return (replacement if mine else original)(*args, **kwargs)
+
+        return run
+
+    try:
+        for name, wrap in wraps.items():
+            made: dict[Operation, Operation] = {}
+            for holder, attribute in _places_of(name):
+                original = getattr(holder, attribute)
+                if original not in made:
+                    made[original] = here(original, wrap(original))
+                undo.append(functools.partial(setattr, holder, attribute, original))
+                setattr(holder, attribute, made[original])
+        yield
+    finally:
+        active[0] = False  # a module that was loaded meanwhile may hold a replacement
+        for restore in reversed(undo):
+            restore()
+
+
+def _places_of(name: str) -> list[tuple[Any, str]]:
+    """Where the operation is held: modules of Paddle and the tensor's operators."""
+    modules = [m for key, m in list(sys.modules.items()) if key.partition(".")[0] == "paddle" and m]
+    known = _places.get(name)
+    if known is None or known[0] != len(modules):
+        operations = [op for op in (getattr(t, name, None) for t in _TABLES) if op is not None]
+        found = {} if known is None else {(id(h), a): (h, a) for h, a in known[1]}
+        for module in (*_TABLES, *modules):
+            for attribute, value in list(vars(module).items()):
+                if any(value is operation for operation in operations):
+                    found[id(module), attribute] = (module, attribute)
+        for operator in _OPERATORS.get(name, ()):
+            found[id(paddle.Tensor), operator] = (paddle.Tensor, operator)
+        known = _places[name] = (len(modules), list(found.values()))
+    return known[1]
+
+
+def cured() -> contextlib.AbstractContextManager[None]:
+    """Compute rightly, in runs with gradients, what Paddle's backward pass computes wrongly."""
+    return intercepted(_CURES)
+
+
+def _layer_norm(original: Operation) -> Operation:
+    """Paddle's backward on the CPU forgets the weight when the weight's own gradient is not asked
+    for: scale and shift are done outside of it.
+    """
+
+    def run(x: Any, weight: Any, bias: Any, epsilon: float, axis: int, *rest: Any) -> Any:
+        if weight is None or not x.place.is_cpu_place():
+            return original(x, weight, bias, epsilon, axis, *rest)
+        shape = x.shape[axis:]
+        y = original(x, None, None, epsilon, axis, *rest) * weight.reshape(shape).astype(x.dtype)
+        return y if bias is None else y + bias.reshape(shape).astype(x.dtype)
+
+    return run
+
+
+_CURES: dict[str, Wrap] = {"layer_norm": _layer_norm}
