@@ -15,6 +15,8 @@ Every message says what was given, what was expected and what to do.
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 __all__ = [
@@ -70,3 +72,11 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """`; did you mean 'layer4', 'layer3'?` for the names closest to `given`, or an empty string."""
     close = difflib.get_close_matches(given, list(known), n=3, cutoff=0.5)
     return f"; did you mean {', '.join(map(repr, close))}?" if close else ""
+
+
+def warn(message: str) -> None:
+    """An InterpretWarning at the line outside of this package that led here."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "interpretdl":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, InterpretWarning, stacklevel=level)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .targets import ClassScore, TargetLike, take
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,11 +33,14 @@ class Explanation:
     `numpy.asarray(explanation)` is `values`.
 
     Args:
-        values: float [N, C, H, W], [N, 1, H, W] or [N, h, w], as the method gives them.
+        values: float [N, C, H, W], [N, 1, H, W] or [N, h, w], as the method gives them; for what
+            is no picture, in the input's shape.
         labels: int64 [N], the class explained; -1 where the target is not a class.
-        scores: float [N], what was explained (a logit, unless asked otherwise).
-        images: uint8 [N, H, W, 3], the pictures as a person sees them.
+        scores: float [N], the target's: the numbers that were explained.
+        images: uint8 [N, H, W, 3], the pictures as a person sees them; None if there are none.
         method: the registered name.
+        target: what was explained; None where it is not known. In a file only a class's score is
+            kept.
         probabilities: float32 [N, K], or None.
         parameters: the options used; JSON-able.
         diagnostics: facts about the run: arrays (indexed along when their first axis is N),
@@ -53,8 +57,9 @@ class Explanation:
     values: NDArray[Any]
     labels: NDArray[np.int64]
     scores: NDArray[Any]
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | None
     method: str
+    target: TargetLike | None = None
     probabilities: NDArray[np.float32] | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
@@ -68,12 +73,14 @@ class Explanation:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.asarray(getattr(self, name)))
         n = len(self)
-        self._need("values", self.values, "f", (n, *self.values.shape[1:]), (3, 4))
+        ndims = range(1, 33) if self.images is None else (3, 4)
+        self._need("values", self.values, "f", (n, *self.values.shape[1:]), ndims)
         self._need("labels", self.labels, "iu", (n,))
         self._need("scores", self.scores, "f", (n,))
-        self._need("images", self.images, "u", (n, *self.images.shape[1:3], 3), (4,))
-        if self.images.dtype != np.uint8:
-            raise InputError(f"images must be uint8; got {self.images.dtype}")
+        if self.images is not None:
+            self._need("images", self.images, "u", (n, *self.images.shape[1:3], 3), (4,))
+            if self.images.dtype != np.uint8:
+                raise InputError(f"images must be uint8; got {self.images.dtype}")
         object.__setattr__(self, "labels", self.labels.astype(np.int64))
         classes = len(self.class_names) if self.class_names is not None else None
         if self.probabilities is not None:
@@ -130,7 +137,8 @@ class Explanation:
             values=self.values[rows],
             labels=self.labels[rows],
             scores=self.scores[rows],
-            images=self.images[rows],
+            images=None if self.images is None else self.images[rows],
+            target=None if self.target is None else take(self.target, np.arange(n)[rows]),
             probabilities=None if self.probabilities is None else self.probabilities[rows],
             diagnostics=diagnostics,
             sources=self.sources[rows],
@@ -156,7 +164,8 @@ class Explanation:
             return "score"
         return self.class_names[label] if self.class_names is not None else f"class {label}"
 
-    def _probability(self, i: int) -> float | None:
+    def probability(self, i: int) -> float | None:
+        """Probability of the class explained for item i; None where that is no class."""
         if self.probabilities is None or self.labels[i] < 0:
             return None
         return float(self.probabilities[i, self.labels[i]])
@@ -189,7 +198,7 @@ class Explanation:
         """For each image the class and its probability, "tiger cat  0.385"; else its score."""
         texts = []
         for i, name in enumerate(self.label_names):
-            probability = self._probability(i)
+            probability = self.probability(i)
             number = f"{self.scores[i]:.4g}" if probability is None else f"{probability:.3f}"
             short = name if len(name) <= 60 else name[:59] + "…"
             texts.append(f"{short}  {number}")
@@ -205,14 +214,22 @@ class Explanation:
 
         Returns:
             float32 [N, H, W].
-        """
-        from .data_processor.visualizer import heatmap_of
 
-        return heatmap_of(
-            self.values,
-            (self.images.shape[1], self.images.shape[2]),
-            self.signed if signed is None else signed,
-        )
+        Raises:
+            InputError: what was explained are no pictures.
+        """
+        from .data_processor.heatmaps import heatmap_of
+
+        height, width = self._pictures().shape[1:3]
+        return heatmap_of(self.values, (height, width), self.signed if signed is None else signed)
+
+    def _pictures(self) -> NDArray[np.uint8]:
+        if self.images is None:
+            raise InputError(
+                f"this explanation is of inputs {list(self.values.shape[1:])} that are no "
+                "pictures, so there is nothing to draw it on; `values` has the input's shape"
+            )
+        return self.images
 
     def plot(
         self,
@@ -241,7 +258,7 @@ class Explanation:
 
         signed = (self.signed or style == "signed") if signed is None else signed
         return plot(
-            self.images, self.heatmap(signed), self.titles, style=style, colormap=colormap,
+            self._pictures(), self.heatmap(signed), self.titles, style=style, colormap=colormap,
             signed=signed, original=original, scale=scale, share=share,
         )  # fmt: skip
 
@@ -250,13 +267,13 @@ class Explanation:
 
         part = self[:_HTML_IMAGES]
         picture = ""
-        if len(self):
+        if len(self) and self.images is not None:
             data = base64.b64encode(png_of(part.plot("side_by_side"), dpi=80)).decode()
             picture = f'<img src="data:image/png;base64,{data}" style="max-width:100%"/>'
         lines = []
         for i, name in enumerate(part.label_names):
             source = part.sources[i] if part.sources else f"image {i}"
-            probability = part._probability(i)
+            probability = part.probability(i)
             shown = "" if probability is None else f"{probability:.3f}"
             cells = (source, name, shown, f"{part.scores[i]:.4g}")
             lines.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
@@ -300,6 +317,8 @@ class Explanation:
         from .data_processor.files import write_archive
 
         content = {f.name: getattr(self, f.name) for f in fields(self)}
+        if (target := content.pop("target")) is not None and isinstance(target, ClassScore):
+            content["target"] = {"labels": target.labels.tolist(), "of": target.of}
         found = content.pop("diagnostics")
         named = [name for name, value in found.items() if isinstance(value, np.ndarray)]
         content["diagnostics"] = {k: v for k, v in found.items() if k not in named}
@@ -325,6 +344,8 @@ class Explanation:
         try:
             for i, name in enumerate(content.pop("arrays")):
                 content["diagnostics"][name] = arrays.pop(f"diagnostic_{i}")
+            if (target := content.pop("target", None)) is not None:
+                content["target"] = ClassScore(**target)
             content["failures"] = {int(k): str(v) for k, v in content["failures"].items()}
             return cls(**{**content, **arrays})
         except (KeyError, TypeError, AttributeError) as error:
@@ -363,12 +384,12 @@ def grid(
         raise InputError("nothing to draw: give at least one explanation")
     first = explanations[0]
     for i, other in enumerate(explanations):
-        if not np.array_equal(other.images, first.images):
+        if not np.array_equal(other._pictures(), first._pictures()):
             raise InputError(f"explanation {i} ({other.method}) is of other images than the first")
     if signed is None:
         signed = style == "signed" or all(one.signed for one in explanations)
     return plot_grid(
-        first.images, [one.heatmap(signed) for one in explanations],
+        first._pictures(), [one.heatmap(signed) for one in explanations],
         [one.titles for one in explanations], methods=[one.method for one in explanations],
         style=style, colormap=colormap, signed=signed, original=original, scale=scale, share=share,
     )  # fmt: skip

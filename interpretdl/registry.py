@@ -1,22 +1,94 @@
-"""The methods, and the facts on each that the command line, documentation and tests read."""
+"""The tables of methods and evaluators, and the facts on each that the package reads."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from importlib.metadata import entry_points
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from .errors import InputError, did_you_mean
 
-if TYPE_CHECKING:
-    from .interpreter.base import Interpreter
-
-__all__ = ["Layout", "MethodInfo", "find", "methods", "register"]
+__all__ = [
+    "EVALUATORS",
+    "METHODS",
+    "EvaluatorInfo",
+    "Kind",
+    "Layout",
+    "MethodInfo",
+    "Need",
+    "Registry",
+    "find",
+    "methods",
+    "register",
+    "register_evaluator",
+]
 
 Layout = Literal["nchw", "n1hw", "nhw"]
-_Class = TypeVar("_Class", bound="type[Interpreter]")
-_METHODS: dict[str, MethodInfo] = {}
+Kind = Literal["pictures", "arrays"]
+Need = Literal["model", "interpreter", "masks", "boxes", "classes"]
+_Class = TypeVar("_Class", bound=type)
+
+
+class _Info(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_InfoType = TypeVar("_InfoType", bound=_Info)
+
+
+class Registry(Generic[_InfoType]):
+    """Things by name, from this package and from others.
+
+    Another package's are found through the entry points of a group: each names a module, or a class
+    in it, whose import registers them.
+
+    Args:
+        noun: what is in the table, for messages.
+        group: the group of entry points.
+    """
+
+    def __init__(self, noun: str, group: str) -> None:
+        self.noun, self.group = noun, group
+        self._entries: dict[str, _InfoType] = {}
+        self._looked = False
+
+    def add(self, info: _InfoType) -> None:
+        """Enter something under its name.
+
+        Raises:
+            InputError: the name is taken.
+        """
+        if info.name in self._entries:
+            raise InputError(f"the {self.noun} {info.name!r} is registered already")
+        self._entries[info.name] = info
+
+    def remove(self, name: str) -> None:
+        """Take out what is registered under a name, if anything is."""
+        self._entries.pop(name, None)
+
+    def all(self) -> dict[str, _InfoType]:
+        """Everything by name, in alphabetical order."""
+        if not self._looked:
+            self._looked = True
+            for point in entry_points(group=self.group):
+                point.load()
+        return dict(sorted(self._entries.items()))
+
+    def find(self, name: str) -> _InfoType:
+        """What is registered under a name.
+
+        Raises:
+            InputError: nothing is; close matches are named.
+        """
+        known = self.all()
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            raise InputError(f"no {self.noun} {name!r}{hint}")
+        return known[name]
 
 
 @dataclass(frozen=True)
@@ -31,6 +103,10 @@ class MethodInfo:
         signed: whether values below zero speak against the class.
         needs_layer: whether it explains through a layer (option target_layer_name).
         random: whether it draws random numbers (option seed).
+        one_pass: whether it runs the inputs themselves and returns the model's outputs for them
+            (`Attribution.outputs`). It may then be given a target that is not settled yet, such as
+            the top class, and `explain` runs the model for nothing else.
+        inputs: what it explains: "pictures" [N, C, H, W]; "arrays" of any rank.
         paper: authors, title, year.
         url: where the paper is.
         aliases: further names of the class, as InterpretDL has them.
@@ -38,11 +114,13 @@ class MethodInfo:
     """
 
     name: str
-    cls: type[Interpreter]
+    cls: type[Any]
     layout: Layout
     signed: bool
     needs_layer: bool
     random: bool
+    one_pass: bool
+    inputs: frozenset[Kind]
     paper: str
     url: str
     aliases: tuple[str, ...] = ()
@@ -51,13 +129,74 @@ class MethodInfo:
     @property
     def summary(self) -> str:
         """First sentence of the class's documentation."""
-        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+        return _summary(self.cls)
 
     @property
     def options(self) -> dict[str, inspect.Parameter]:
-        """The method's own options: the keyword arguments of its `attribute`."""
+        """Keyword arguments of the method's `attribute`, typed, and which score is explained."""
         parameters = inspect.signature(self.cls.attribute).parameters.values()
-        return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+        hints = _hints(self.cls.attribute)
+        own = {
+            p.name: p.replace(annotation=hints.get(p.name, Any))
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY
+        }
+        scores = Literal[self.cls.scores]
+        return own | {
+            "gradient_of": inspect.Parameter(
+                "gradient_of",
+                inspect.Parameter.KEYWORD_ONLY,
+                default=self.cls.gradient_of,
+                annotation=scores,
+            )
+        }
+
+
+@dataclass(frozen=True)
+class EvaluatorInfo:
+    """Facts on an evaluator.
+
+    Attributes:
+        name: as the command line knows it, such as "deletion".
+        cls: the Evaluator.
+        higher_is_better: the direction of its values.
+        paper: authors, title, year.
+        url: where the paper is.
+        needs: "model"; "interpreter" (explains again); "masks"; "boxes"; "classes" (the target is
+            a class).
+        random: whether it draws random numbers (option seed).
+        aliases: further names of the class, as InterpretDL has them.
+    """
+
+    name: str
+    cls: type[Any]
+    higher_is_better: bool
+    paper: str
+    url: str
+    needs: frozenset[Need]
+    random: bool
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the class's documentation."""
+        return _summary(self.cls)
+
+    @property
+    def options(self) -> dict[str, inspect.Parameter]:
+        """The evaluator's own options: keyword arguments of its constructor."""
+        hints = _hints(self.cls.__init__)
+        parameters = inspect.signature(self.cls.__init__).parameters.values()
+        common = self.cls.common_arguments()
+        return {
+            p.name: p.replace(annotation=hints.get(p.name, Any))
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.name not in common
+        }
+
+
+METHODS: Registry[MethodInfo] = Registry("method", "interpretdl.methods")
+EVALUATORS: Registry[EvaluatorInfo] = Registry("evaluator", "interpretdl.evaluators")
 
 
 def register(
@@ -69,17 +208,44 @@ def register(
     url: str = "",
     needs_layer: bool = False,
     random: bool = False,
+    one_pass: bool = False,
+    inputs: Sequence[Kind] = ("pictures",),
     aliases: tuple[str, ...] = (),
     setup: Callable[[Any, Any], dict[str, Any]] | None = None,
 ) -> Callable[[_Class], _Class]:
     """Class decorator that enters an Interpreter in the table; see MethodInfo for the facts."""
 
     def enter(cls: _Class) -> _Class:
-        if name in _METHODS:
-            raise InputError(f"a method named {name!r} is registered already")
-        cls.info = _METHODS[name] = MethodInfo(
-            name, cls, layout, signed, needs_layer, random, paper, url, aliases, setup
+        info = MethodInfo(
+            name, cls, layout, signed, needs_layer, random, one_pass, frozenset(inputs),
+            paper, url, aliases, setup,
+        )  # fmt: skip
+        METHODS.add(info)
+        cls.info = info  # type: ignore[attr-defined]  # every Interpreter declares it
+        return cls
+
+    return enter
+
+
+def register_evaluator(
+    name: str,
+    *,
+    higher_is_better: bool,
+    paper: str,
+    url: str = "",
+    needs: Sequence[Need] = ("model",),
+    random: bool = False,
+    aliases: tuple[str, ...] = (),
+) -> Callable[[_Class], _Class]:
+    """Class decorator that enters an Evaluator in the table; see EvaluatorInfo for the facts."""
+
+    def enter(cls: _Class) -> _Class:
+        info = EvaluatorInfo(
+            name, cls, higher_is_better, paper, url, frozenset(needs), random, aliases
         )
+        EVALUATORS.add(info)
+        vars_of: Any = cls  # every Evaluator declares these
+        vars_of.info, vars_of.name, vars_of.higher_is_better = info, name, higher_is_better
         return cls
 
     return enter
@@ -87,7 +253,7 @@ def register(
 
 def methods() -> dict[str, MethodInfo]:
     """All registered methods by name, in alphabetical order."""
-    return dict(sorted(_METHODS.items()))
+    return METHODS.all()
 
 
 def find(name: str) -> MethodInfo:
@@ -96,8 +262,16 @@ def find(name: str) -> MethodInfo:
     Raises:
         InputError: there is none; close matches are named.
     """
+    return METHODS.find(name)
+
+
+def _summary(cls: type[Any]) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Annotations as types; none where a name in them is known to type checkers only."""
     try:
-        return _METHODS[name]
-    except KeyError:
-        hint = did_you_mean(name, _METHODS) or f"; there are {', '.join(methods())}"
-        raise InputError(f"no method {name!r}{hint}") from None
+        return typing.get_type_hints(function)
+    except NameError:
+        return {}

@@ -29,12 +29,13 @@ from .geometry import crop_image, fit, resize_image
 __all__ = [
     "ALLOWED_FORMATS",
     "DEFAULT_MAX_PIXELS",
-    "Images",
+    "Batch",
     "crop_image",
     "images_transform_pipeline",
     "load_image",
     "preprocess_image",
     "preprocess_save_path",
+    "read_arrays",
     "read_image",
     "read_images",
     "resize_image",
@@ -43,22 +44,95 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Images:
-    """A batch, as the network and as a person sees it.
+class Batch:
+    """What is explained, as the network and as a person sees it.
 
     Attributes:
-        inputs: float32 [N, C, H, W], normalised (float64 if a float64 array was given).
-        images: uint8 [N, H, W, 3] RGB after resize and crop; grey repeated, RGBA on white.
+        inputs: what the network is given, N items along the first axis: for pictures float32
+            [N, C, H, W], normalised (float64 if a float64 array was given); else an array of any
+            rank, or a tuple or dict of arrays.
+        images: uint8 [N, H, W, 3] RGB after resize and crop; grey repeated, RGBA on white. None for
+            what is no picture.
         sources: path or name of each, "input 0" for arrays.
         indices: position of each in what was given.
         failures: what could not be read, by position in what was given.
     """
 
-    inputs: NDArray[Any]
-    images: Pixels
+    inputs: Any
+    images: Pixels | None
     sources: tuple[str, ...]
     indices: tuple[int, ...]
     failures: dict[int, ImageReadError]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def given(self) -> int:
+        """How many items were given, those that could not be read included."""
+        return len(self.indices) + len(self.failures)
+
+
+def read_arrays(inputs: Any) -> Batch:
+    """Arrays as they are: the network's input, not pictures.
+
+    Args:
+        inputs: an array [N, ...] of floats or integers, a list of arrays [...] of one shape, or a
+            tuple or dict of arrays that share N (the model's arguments). Tensors count as arrays.
+
+    Returns:
+        Batch; floats are float32, or float64 where they were.
+
+    Raises:
+        InputError: something that is no such array, is empty, or holds NaN or infinity.
+    """
+    if isinstance(inputs, dict):
+        parts: Any = {name: _array(each, f"input {name!r}") for name, each in inputs.items()}
+        arrays = list(parts.values())
+    elif isinstance(inputs, tuple):
+        parts = tuple(_array(each, f"input {i}") for i, each in enumerate(inputs))
+        arrays = list(parts)
+    else:
+        each = (
+            [_array(one, f"input {i}") for i, one in enumerate(inputs)]
+            if isinstance(inputs, list)
+            else None
+        )
+        if each is not None and len({one.shape for one in each}) != 1:
+            raise InputError(
+                f"a list of arrays must hold some, of one shape; got {[one.shape for one in each]}"
+            )
+        parts = _array(inputs, "the input") if each is None else np.stack(each)
+        arrays = [parts]
+    counts = {len(array) if array.ndim else 0 for array in arrays}
+    if len(counts) != 1 or 0 in counts:
+        raise InputError(
+            "arrays must share their first axis, N items and at least one; got the shapes "
+            f"{[list(array.shape) for array in arrays]}"
+        )
+    n = counts.pop()
+    return Batch(parts, None, tuple(f"input {i}" for i in range(n)), tuple(range(n)), {})
+
+
+def _array(given: Any, name: str) -> NDArray[Any]:
+    if callable(getattr(given, "numpy", None)):
+        given = given.numpy()
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in "iuf":
+        raise InputError(
+            f"{name} must be an array of floats or integers, since there is no preprocessing for "
+            f"pictures; got {getattr(given, 'dtype', type(given).__name__)}"
+        )
+    if given.dtype.kind != "f":
+        return np.ascontiguousarray(given)
+    array = np.ascontiguousarray(given, np.float64 if given.dtype.itemsize >= 8 else np.float32)
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = tuple(int(k) for k in np.argwhere(~finite)[0])
+        raise InputError(
+            f"{name} holds {array[place]} at {place} ({int((~finite).sum())} such values in all); "
+            "inputs must be finite"
+        )
+    return array
 
 
 def read_images(
@@ -69,7 +143,7 @@ def read_images(
     crop_to: int | None = None,
     frame: int | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> Images:
+) -> Batch:
     """Read, resize, crop and normalise one picture or many.
 
     Args:
@@ -85,7 +159,7 @@ def read_images(
         frame, max_pixels: as in `load_image`.
 
     Returns:
-        Images. A file in a list that cannot be read is listed in `failures`, the others are done.
+        Batch. A file in a list that cannot be read is listed in `failures`, the others are done.
 
     Raises:
         ImageReadError: the only picture, or every one, cannot be read.
@@ -144,7 +218,7 @@ def read_images(
         first = failures[0]
         raise ImageReadError(f"none of {len(items)} pictures was read; first: {first}") from first
     pixels = _stack(done, names)
-    return Images(
+    return Batch(
         inputs=preprocessing.normalize(pixels),
         images=_as_seen(pixels),
         sources=tuple(names[i] for i in done),
@@ -188,7 +262,7 @@ def _items(inputs: Any) -> list[Any]:
     return items
 
 
-def _from_floats(items: list[NDArray[Any]], preprocessing: Preprocessing) -> Images:
+def _from_floats(items: list[NDArray[Any]], preprocessing: Preprocessing) -> Batch:
     """Float arrays [C, H, W], or one [N, C, H, W], used as they are."""
     channels = preprocessing.channels
     for i, item in enumerate(items):
@@ -219,7 +293,7 @@ def _from_floats(items: list[NDArray[Any]], preprocessing: Preprocessing) -> Ima
             f"{x[n, c, h, w]} in image {n}, channel {c}, row {h}, column {w} "
             f"({int((~finite).sum())} such values in all); inputs must be finite"
         )
-    return Images(
+    return Batch(
         inputs=x,
         images=_as_seen(preprocessing.restore(x)),
         sources=tuple(f"input {n}" for n in range(len(x))),

@@ -1,5 +1,6 @@
 """How good an explanation is: evaluators, each stating which way is better, and a table of them."""
 
+from ..registry import EVALUATORS, EvaluatorInfo, register_evaluator
 from .base import Evaluator
 from .compare import compare
 from .complexity import Sparseness
@@ -16,9 +17,10 @@ from .evaluation import Evaluation
 from .fidelity import Completeness, Infidelity, InfidelityInterpreterEvaluator, LocalFidelity
 from .localization import PointGame, PointGameSegmentation
 from .randomization import ModelRandomization, RandomLogit
-from .registry import EvaluatorInfo, evaluators, find_evaluator, register_evaluator
 from .stability import Continuity, Selectivity, SensitivityMax
 from .table import Comparison
+
+evaluators, find_evaluator = EVALUATORS.all, EVALUATORS.find
 
 __all__ = [
     "Comparison",

@@ -17,11 +17,11 @@ from ..interpreter.base import Interpreter
 from ..preprocessing import IMAGENET, Preprocessing
 from ..probe import Probe
 from ..probe.output import OutputKind
+from ..registry import EvaluatorInfo
 from ..targets import ScoreKind
 from ..targets.labels import resolve
 from .case import Case, Explain, checked_boxes, checked_masks, explainer_of
 from .evaluation import Array, Evaluation
-from .registry import EvaluatorInfo
 
 __all__ = ["Evaluator"]
 

@@ -19,11 +19,11 @@ from ..errors import InputError, InterpretWarning, ResourceError, UnsupportedMod
 from ..interpreter.base import Interpreter
 from ..probe import Probe
 from ..progress import progress_bar
+from ..registry import EVALUATORS
 from ..targets.labels import Labels, resolve
 from ..version import __version__
 from .base import Evaluator
 from .evaluation import Array, Evaluation
-from .registry import find_evaluator
 from .table import Comparison
 
 __all__ = ["compare"]
@@ -168,7 +168,7 @@ def _named_metrics(given: Mapping[str, Metric] | Sequence[Metric]) -> dict[str, 
     pairs = list(given.items()) if isinstance(given, Mapping) else [(None, one) for one in given]
     named: dict[str, Evaluator] = {}
     for name, one in pairs:
-        evaluator = find_evaluator(one).cls() if isinstance(one, str) else one
+        evaluator = EVALUATORS.find(one).cls() if isinstance(one, str) else one
         if not isinstance(evaluator, Evaluator):
             raise InputError(f"a metric is an Evaluator or its name; got {evaluator!r}")
         name = name or evaluator.info.name

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..registry import register_evaluator
 from .base import Evaluator
 from .case import Case
 from .evaluation import Evaluation
-from .registry import register_evaluator
 
 __all__ = ["Sparseness"]
 

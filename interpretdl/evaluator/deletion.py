@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..registry import register_evaluator
 from ..targets import ScoreKind
 from .base import Evaluator
 from .case import Case
 from .compat import PicturesAndMap, grey, picture_and_map
 from .evaluation import Array, Evaluation
-from .registry import register_evaluator
 from .removal import Fill, Removal, area, check_fill, filled, grid_regions
 
 __all__ = ["Deletion", "DeletionInsertion", "Insertion", "Monotonicity", "Perturbation"]

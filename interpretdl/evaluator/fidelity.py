@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..registry import register_evaluator
 from ..targets import ScoreKind
 from .base import Evaluator
 from .case import Case
 from .compat import grey, picture_and_map
 from .evaluation import Array, Evaluation
-from .registry import register_evaluator
 from .removal import Fill, check_fill, filled, grid_regions, perturbed_scores, region_sums
 
 __all__ = ["Completeness", "Infidelity", "LocalFidelity"]

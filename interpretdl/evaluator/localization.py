@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..registry import register_evaluator
 from .base import Evaluator
 from .case import Case
 from .compat import as_heat
 from .evaluation import Array, Evaluation
-from .registry import register_evaluator
 
 __all__ = ["PointGame", "PointGameSegmentation", "localization_scores"]
 

@@ -11,10 +11,10 @@ import numpy as np
 from ..errors import InputError, UnsupportedModelError
 from ..interpreter.base import Interpreter
 from ..progress import progress_bar
+from ..registry import register_evaluator
 from .base import Evaluator
 from .case import Case, explainer_of
 from .evaluation import Array, Evaluation, mean_of
-from .registry import register_evaluator
 
 __all__ = ["ModelRandomization", "RandomLogit", "rank_correlation"]
 

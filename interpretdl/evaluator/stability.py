@@ -8,11 +8,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..progress import progress_bar
+from ..registry import register_evaluator
 from ..targets import ScoreKind
 from .base import Evaluator
 from .case import Case
 from .evaluation import Array, Evaluation
-from .registry import register_evaluator
 from .removal import Fill, area, check_fill, filled, grid_regions, region_sums
 
 __all__ = ["Continuity", "Selectivity", "SensitivityMax", "translated"]

@@ -12,8 +12,7 @@ from ..errors import InputError
 from ..probe import Edits
 from ..progress import progress_bar
 from ..registry import register
-from ..targets import ScoreKind, TargetLike, take
-from ..targets.labels import Labels
+from ..targets import TargetLike, take
 from .base import Array, Attribution
 from .cam import CAMBase, mean_of_maps, spatial
 
@@ -47,23 +46,12 @@ class AblationCAMInterpreter(CAMBase):
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         target_layer_name: str | Sequence[str] | None = None,
-        gradient_of: ScoreKind = "logit",
         reshape_transform: Callable[[Array], Array] | None = None,
     ) -> Attribution:
         """Ablation-CAM of one layer, or the mean of several layers' maps.
-
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            target_layer_name: a layer with output [N, C, h, w], or several; None takes the last one
-                whose output has a height and a width. Maps of several are brought to the largest.
-            gradient_of: the score f, named as in the other methods: "logit" (default),
-                "probability", "loss" or "contrast".
-            reshape_transform: for layers whose output is not [N, C, h, w], such as tokens: a
-                function that makes it so of the activation, by moving its values only.
 
         Returns:
             float [N, h, w], not negative, at the layer's size; diagnostics "ablations" [N], the
@@ -72,12 +60,11 @@ class AblationCAMInterpreter(CAMBase):
         Raises:
             LayerNotFoundError: no layer of that name, or it did not run.
             UnsupportedModelError: the layer's output is not [N, C, h, w].
-            InputError: unknown gradient_of, no layer in the list, or a reshape_transform that
+            InputError: no layer in the list, or a reshape_transform that
                 computes new values.
         """
         names = self.layer_names(x, target_layer_name)
         found = self.probe.activations(x, names)
-        target = self.target(labels, gradient_of)
         scores = self.probe.scores(x, target)
         ablations = np.zeros(len(x), np.int64)
         maps = []

@@ -9,9 +9,8 @@ import paddle
 
 from ..errors import TargetError, UnsupportedModelError
 from ..registry import register
-from ..targets import ClassScore
-from ..targets.labels import Labels
-from .base import Array
+from ..targets import ClassScore, TargetLike, TopClass, settled
+from .base import Array, Attribution
 from .cam import CAMBase, mean_of_maps, spatial
 
 __all__ = ["CAMInterpreter", "EigenCAMInterpreter"]
@@ -22,6 +21,7 @@ __all__ = ["CAMInterpreter", "EigenCAMInterpreter"]
     layout="nhw",
     signed=True,
     needs_layer=True,
+    one_pass=True,
     paper="Zhou et al.: Learning Deep Features for Discriminative Localization, 2016",
     url="https://arxiv.org/abs/1512.04150",
 )
@@ -34,20 +34,16 @@ class CAMInterpreter(CAMBase):
     mean of R over the positions is the class's logit without its bias. Signed.
     """
 
+    scores = ("logit",)
+
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         target_layer_name: str | Sequence[str] | None = None,
     ) -> Array:
         """The class activation map.
-
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a ClassScore of logits.
-            target_layer_name: the layer that is pooled; None takes the last one whose output has a
-                height and a width.
 
         Returns:
             float [N, h, w], signed, at the layer's size.
@@ -58,16 +54,18 @@ class CAMInterpreter(CAMBase):
             TargetError: the target is not a class's logit.
             LayerNotFoundError: no layer of that name, or it did not run.
         """
-        classes = _classes(labels, len(x))
+        _check_logit(target)
         names = self.layer_names(x, target_layer_name)
         dense = self._dense_layer(x)
         # One run for activations and logits; its backward pass is through the dense layer only.
         ends = [*names, f"{dense}:input", dense]
-        run = self.probe.gradients(x, ClassScore(classes), at=ends)
+        run = self.probe.gradients(x, target, at=ends)
+        classes = settled(target, run.outputs).labels
         found = run.activations
         # Up to a constant for each image: the logits may be a softmax's logarithm.
         if not _same(_centred(found[dense]), _centred(run.outputs)):
             raise _unsupported(f"what follows its last dense layer {dense!r} changes the logits")
+        classes = np.broadcast_to(classes, len(x))
         weights = self.probe.layer(dense).weight.numpy().T[classes]
         maps = []
         for name in names:
@@ -78,7 +76,7 @@ class CAMInterpreter(CAMBase):
                     "the positions"
                 )
             maps.append(np.einsum("nc,nchw->nhw", weights, activation))
-        return mean_of_maps(maps)
+        return Attribution(mean_of_maps(maps), outputs=run.outputs)
 
     def _dense_layer(self, x: Array) -> str:
         """Name of the last dense layer in a run."""
@@ -88,14 +86,11 @@ class CAMInterpreter(CAMBase):
         raise _unsupported("it has no dense layer (paddle.nn.Linear)")
 
 
-def _classes(labels: Labels, n: int) -> Array:
-    if isinstance(labels, ClassScore) and labels.of == "logit":
-        labels = np.broadcast_to(labels.labels, n)
-    if callable(labels):
+def _check_logit(target: TargetLike) -> None:
+    if not isinstance(target, ClassScore | TopClass) or target.of != "logit":
         raise TargetError(
-            f"CAM explains a class's logit; got the target {labels!r}. Use grad_cam for it"
+            f"CAM explains a class's logit; got the target {target!r}. Use grad_cam for it"
         )
-    return labels
 
 
 def _unsupported(reason: str) -> UnsupportedModelError:
@@ -137,20 +132,12 @@ class EigenCAMInterpreter(CAMBase):
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         target_layer_name: str | Sequence[str] | None = None,
         reshape_transform: Callable[[Array], Array] | None = None,
     ) -> Array:
         """Eigen-CAM of one layer, or the mean of several layers' maps.
-
-        Args:
-            x: float [N, C, H, W].
-            labels: not used.
-            target_layer_name: a layer with output [N, C, h, w], or several; None takes the last one
-                whose output has a height and a width. Maps of several are brought to the largest.
-            reshape_transform: for layers whose output is not [N, C, h, w], such as tokens: a
-                function that makes it so of the activation.
 
         Returns:
             float [N, h, w], not negative, at the layer's size.

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data_processor.readers import Images, read_images
-from ..errors import InputError, InterpretWarning, ResourceError
+from ..data_processor.readers import Batch
+from ..errors import InputError, ResourceError, warn
 from ..explanation import Explanation
-from ..preprocessing import IMAGENET, Preprocessing
-from ..probe import Probe
-from ..probe.output import OutputKind
+from ..probe import OutputKind
 from ..registry import MethodInfo
-from ..targets import ClassScore, ScoreKind, TargetLike
-from ..targets.labels import Labels, resolve
-from .options import bind, signature_of
+from ..subject import PreprocessingChoice, Subject
+from ..targets import ClassScore, ScoreKind, TargetLike, TopClass, scores_of, settled
+from ..version import __version__
+from .options import method_like
+from .scrutiny import scrutinize
 
 __all__ = ["Attribution", "Interpreter", "prediction_lines"]
 
@@ -35,27 +33,31 @@ class Attribution:
     """What `attribute` returns when values alone do not say all.
 
     Attributes:
-        values: float [N, C, H, W], [N, 1, H, W] or [N, h, w].
+        values: float [N, C, H, W], [N, 1, H, W] or [N, h, w]; or the input's shape.
         diagnostics: facts on the run, arrays [N] or single values.
         signed: overrides the registered fact when an option changes it.
+        outputs: the model's outputs for the inputs themselves, [N, K], where the method has run
+            them; `explain` then need not.
     """
 
     values: Array
     diagnostics: dict[str, Any] = field(default_factory=dict)
     signed: bool | None = None
+    outputs: Array | None = None
 
 
 class Interpreter(ABC):
     """Base of all methods. A method writes `attribute` and registers itself.
 
     Args:
-        model: paddle.nn.Layer in any mode; it is left as it was.
+        model: paddle.nn.Layer in any mode; it is left as it was. Or a Subject.
         device: None (where the model is), "cpu", "gpu:0" …; see Probe.
         use_cuda: InterpretDL's old name for device; deprecated.
         output: which part of the model's output is explained, see Probe.
         output_kind: "logits", "probabilities" or None (noticed), see Probe.
         batch_size: most images in one run of the model; None plans it from free memory.
-        preprocessing: how pictures become inputs; None takes `model.preprocessing`, or ImageNet's.
+        preprocessing: how pictures become inputs; "model" takes `model.preprocessing`, or
+            ImageNet's. None: the inputs are arrays as they are, of any rank.
         class_names: a name for each class; None takes `model.class_names`, or ImageNet's for a
             model with 1000 classes.
 
@@ -66,6 +68,10 @@ class Interpreter(ABC):
     info: ClassVar[MethodInfo]
     positional: ClassVar[tuple[str, ...]] = ("label",)
     """Arguments that may be given by position after `inputs`, in InterpretDL's order."""
+    gradient_of: ScoreKind = "logit"
+    """Which score of a class is explained when nothing else is said."""
+    scores: ClassVar[tuple[ScoreKind, ...]] = get_args(ScoreKind)
+    """Which scores the method can explain."""
 
     def __init__(
         self,
@@ -76,7 +82,7 @@ class Interpreter(ABC):
         output: int | str | Callable[[Any], Any] | None = None,
         output_kind: OutputKind | None = None,
         batch_size: int | None = None,
-        preprocessing: Preprocessing | None = None,
+        preprocessing: PreprocessingChoice = "model",
         class_names: Sequence[str] | None = None,
     ) -> None:
         if use_cuda is not None:
@@ -86,39 +92,47 @@ class Interpreter(ABC):
                 stacklevel=2,
             )
             device = device or ("gpu" if use_cuda else "cpu")
-        self.probe = Probe(model, device, output, batch_size, output_kind)
-        self.model = self.probe.model
-        self.preprocessing = preprocessing or getattr(self.model, "preprocessing", None) or IMAGENET
-        names = getattr(self.model, "class_names", None) if class_names is None else class_names
-        self.class_names = None if names is None else tuple(names)
+        self._hold(
+            model
+            if isinstance(model, Subject)
+            else Subject.of(
+                model, device, output=output, output_kind=output_kind, batch_size=batch_size,
+                preprocessing=preprocessing, class_names=class_names,
+            )
+        )  # fmt: skip
+
+    def _hold(self, subject: Subject) -> None:
+        self.subject, self.probe, self.model = subject, subject.probe, subject.probe.model
+        self.preprocessing, self.class_names = subject.preprocessing, subject.class_names
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give `explain` and `interpret` the method's own signature, for help and completion."""
         super().__init_subclass__(**kwargs)
         for name in ("explain", "interpret"):
-            common = getattr(Interpreter, f"_{name}")
-            setattr(cls, name, _with_signature(cls, name, common))
+            setattr(cls, name, method_like(cls, name, getattr(Interpreter, f"_{name}")))
 
     @abstractmethod
-    def attribute(self, x: Array, labels: Labels) -> Array | Attribution:
+    def attribute(self, x: Array, target: TargetLike) -> Array | Attribution:
         """Values of a batch. A method adds its options as keyword-only arguments.
 
         Args:
-            x: float [N, C, H, W], as the model takes it.
-            labels: int64 [N] class indexes, or a target.
+            x: float [N, C, H, W], as the model takes it; of another rank for methods registered
+                with inputs=("arrays", …).
+            target: the score that is explained, `target(output) -> Tensor [n]`; for the rows of x
+                in another order or number, `take(target, rows)`.
+
+        Returns:
+            float [N, …] in the registered layout, or an Attribution.
         """
 
-    def target(self, labels: Labels, of: ScoreKind = "logit") -> TargetLike:
-        """The target to run backward from: `of` the classes in `labels`, or the user's own."""
-        return labels if callable(labels) else ClassScore(labels, of)
+    def remarks(self, explanation: Explanation) -> list[str]:
+        """Lines that `interpret` prints after the predictions of one image."""
+        return []
 
-    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
-        """Explain pictures; prints, draws and saves nothing. See the subclass's signature."""
-        raise NotImplementedError  # every subclass has its own, from _explain
-
-    def interpret(self, *args: Any, **kwargs: Any) -> Array:
-        """Explain, print, draw and save. See the subclass's signature."""
-        raise NotImplementedError  # every subclass has its own, from _interpret
+    explain: Callable[..., Explanation]
+    """Explain pictures; prints, draws and saves nothing. Every method has its own signature."""
+    interpret: Callable[..., Array]
+    """Explain, print, draw and save. Every method has its own signature."""
 
     def _explain(
         self,
@@ -127,6 +141,7 @@ class Interpreter(ABC):
         resize_to: int | None = None,
         crop_to: int | None = None,
         *,
+        gradient_of: ScoreKind | None = None,
         frame: int | None = None,
         **options: Any,
     ) -> Explanation:
@@ -135,11 +150,14 @@ class Interpreter(ABC):
         Args:
             inputs: a path, bytes, file object, PIL image or integer array [H, W, C] or
                 [N, H, W, C] (a picture, prepared as the model wants it), a list of these, or a
-                float array [N, C, H, W] (used as it is).
+                float array [N, C, H, W] (used as it is). With preprocessing=None an array of any
+                rank.
             label: None (the top class of each image), an index, a class name, a list or array of
                 these with one per image, or a target. `labels=` is the same.
             resize_to: pixels of the short edge, in place of the model's own preprocessing.
             crop_to: side of the centre crop, likewise.
+            gradient_of: which score of the class: its "logit", "probability", "loss" (the cross
+                entropy) or "contrast" (its logit less the mean of the others').
             frame: which frame of an animation; None takes the first and warns.
 
         Returns:
@@ -150,58 +168,72 @@ class Interpreter(ABC):
             ResourceError; TypeError for an option that the method does not have.
         """
         reading = {"resize_to": resize_to, "crop_to": crop_to, "frame": frame}
-        return self._explained(self._read(inputs, **reading), label, reading, options)
-
-    def _read(self, inputs: Any, **reading: Any) -> Images:
-        """Pictures as a batch; a warning for each that could not be read."""
-        images = read_images(inputs, self.preprocessing, **reading)
-        for index, error in images.failures.items():
-            warnings.warn(f"input {index} is left out: {error}", InterpretWarning, stacklevel=4)
-        return images
+        batch = self.subject.read(inputs, **reading)
+        return self._explained(batch, label, gradient_of, reading, options)
 
     def _explained(
-        self, images: Images, label: Any, reading: dict[str, Any], options: dict[str, Any]
+        self,
+        batch: Batch,
+        label: Any,
+        gradient_of: ScoreKind | None,
+        reading: dict[str, Any],
+        options: dict[str, Any],
     ) -> Explanation:
-        logits, labels = self._resolved(images, label)
-        result = self.attribute(images.inputs, labels, **options)
+        self._check_kind(batch)
+        target = self._target(label, batch, gradient_of)
+        x, outputs = batch.inputs, None
+        if not self.info.one_pass and isinstance(target, TopClass):
+            outputs = self.probe.logits(x)
+            target = settled(target, outputs)
+        result = self.attribute(x, target, **options)
         if not isinstance(result, Attribution):
             result = Attribution(result)
-        if callable(labels):
-            scores = self.probe.scores(images.inputs, labels)
-            labels = np.full(len(logits), -1)
-        else:
-            scores = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-        return Explanation(
+        if outputs is None:
+            outputs = self.probe.logits(x) if result.outputs is None else result.outputs
+        target = settled(target, outputs)
+        of = getattr(target, "of", None)
+        classes = outputs.ndim == 2
+        explanation = Explanation(
             values=np.asarray(result.values, np.float32),
-            labels=labels,
-            scores=scores,
-            images=images.images,
+            labels=_labels_of(target, len(batch)),
+            scores=scores_of(target, outputs),
+            images=batch.images,
             method=self.info.name,
-            probabilities=_softmax(logits) if logits.ndim == 2 else None,
-            parameters=self._parameters(images, label, {**reading, **options}),
+            target=target,
+            probabilities=_softmax(outputs) if classes else None,
+            parameters=self._parameters(batch, label, {**reading, "gradient_of": of, **options}),
             diagnostics=result.diagnostics,
             signed=self.info.signed if result.signed is None else result.signed,
-            class_names=self._names(logits),
-            sources=images.sources,
-            failures={index: str(error) for index, error in images.failures.items()},
+            class_names=self.subject.names(outputs.shape[1]) if classes else self.class_names,
+            sources=batch.sources,
+            failures={index: str(error) for index, error in batch.failures.items()},
         )
+        scrutinize(explanation, self.info)
+        return explanation
+
+    def _target(self, label: Any, batch: Batch, gradient_of: ScoreKind | None) -> TargetLike:
+        if gradient_of is not None and gradient_of not in self.scores:
+            raise InputError(
+                f"{self.info.name} explains gradient_of={' or '.join(map(repr, self.scores))}; "
+                f"got {gradient_of!r}"
+            )
+        return self.subject.target(label, batch, gradient_of, self.gradient_of)
+
+    def _check_kind(self, batch: Batch) -> None:
+        if batch.images is None and "arrays" not in self.info.inputs:
+            shape = getattr(batch.inputs, "shape", ())
+            if len(shape) != 4:
+                raise InputError(
+                    f"{self.info.name} explains pictures [N, C, H, W]; got "
+                    f"{list(shape) if shape else type(batch.inputs).__name__}"
+                )
 
     def _prepare(
-        self,
-        inputs: Any,
-        label: Any = None,
-        resize_to: int | None = None,
-        crop_to: int | None = None,
-        frame: int | None = None,
-    ) -> tuple[Images, Array, Labels]:
-        """Pictures read, the model's output for them, and the labels as indexes or a target."""
-        images = self._read(inputs, resize_to=resize_to, crop_to=crop_to, frame=frame)
-        return (images, *self._resolved(images, label))
-
-    def _resolved(self, images: Images, label: Any) -> tuple[Array, Labels]:
-        logits = self.probe.logits(images.inputs)
-        given = len(images.inputs) + len(images.failures)
-        return logits, resolve(label, logits, self._names(logits), given, images.indices)
+        self, inputs: Any, label: Any = None, gradient_of: ScoreKind | None = None
+    ) -> tuple[Batch, TargetLike]:
+        """Pictures read, and the target that a label means."""
+        batch = self.subject.read(inputs)
+        return batch, self._target(label, batch, gradient_of)
 
     def _interpret(
         self,
@@ -212,6 +244,7 @@ class Interpreter(ABC):
         visual: bool = True,
         save_path: Any = None,
         *,
+        gradient_of: ScoreKind | None = None,
         frame: int | None = None,
         style: str = "overlay",
         **options: Any,
@@ -219,16 +252,8 @@ class Interpreter(ABC):
         """Explain pictures, print the ten most likely classes of each, draw and save.
 
         Args:
-            inputs: a path, bytes, file object, PIL image or integer array [H, W, C] or
-                [N, H, W, C] (a picture, prepared as the model wants it), a list of these, or a
-                float array [N, C, H, W] (used as it is).
-            label: None (the top class of each image), an index, a class name, a list or array of
-                these with one per image, or a target. `labels=` is the same.
-            resize_to: pixels of the short edge, in place of the model's own preprocessing.
-            crop_to: side of the centre crop, likewise.
             visual: show the picture, where there is a notebook or a display.
             save_path: a path for each image (.png, .jpg, .pdf, .svg, or .npz for the values).
-            frame: which frame of an animation; None takes the first and warns.
             style: how to draw, see `Explanation.plot`.
 
         Returns:
@@ -240,74 +265,48 @@ class Interpreter(ABC):
         """
         paths = _save_paths(save_path)
         reading = {"resize_to": resize_to, "crop_to": crop_to, "frame": frame}
-        images = self._read(inputs, **reading)
-        given = len(images.inputs) + len(images.failures)
-        if paths and len(paths) != given:
+        batch = self.subject.read(inputs, **reading)
+        if paths and len(paths) != batch.given:
             raise InputError(
-                f"save_path must give one path per image; got {len(paths)} for {given}"
+                f"save_path must give one path per image; got {len(paths)} for {batch.given}"
             )
-        explanation = self._explained(images, label, reading, options)
+        explanation = self._explained(batch, label, gradient_of, reading, options)
         for one in explanation:
             if one.probabilities is not None:
                 print("\n".join(prediction_lines(one.top(10)[0])))
             if one.labels[0] >= 0:
                 print(f"Use label: {one.labels[0]}, {one.label_names[0]}")
-        read = [i for i in range(given) if i not in explanation.failures]
-        for one, i in zip(explanation, read, strict=True):
+            for line in self.remarks(one):
+                print(line)
+        for one, i in zip(explanation, batch.indices, strict=True):
             if paths and paths[i] is not None:
                 _save(one, paths[i], style)
-        if visual:
+        if visual and explanation.images is not None:
             from ..data_processor.showing import show
 
             show(explanation.plot(style=style))
         values: Array = explanation.values
         return values
 
-    def _names(self, logits: Array) -> tuple[str, ...] | None:
-        if logits.ndim != 2:
-            return self.class_names
-        classes = logits.shape[1]
-        if self.class_names is None and classes == 1000:
-            from ..lrp_model import imagenet_class_names
-
-            return imagenet_class_names()
-        if self.class_names is not None and len(self.class_names) != classes:
-            raise InputError(
-                f"{len(self.class_names)} class names were given for a model with {classes} classes"
-            )
-        return self.class_names
-
-    def _parameters(self, images: Images, label: Any, options: dict[str, Any]) -> dict[str, Any]:
+    def _parameters(self, batch: Batch, label: Any, options: dict[str, Any]) -> dict[str, Any]:
         """What is needed to do it again, in values that JSON knows."""
-        from ..version import __version__
-
         return {
             "model": type(self.model).__name__,
             "label": _plain(label),
-            "input_shape": list(images.inputs.shape[1:]),
+            "input_shape": list(np.shape(batch.inputs)[1:]),
             "version": __version__,
             **{name: _plain(value) for name, value in options.items()},
         }
 
 
-def _with_signature(cls: Any, name: str, common: Callable[..., Any]) -> Callable[..., Any]:
-    signature = signature_of(cls, common)
-
-    @functools.wraps(common)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return common(**bind(signature, f"{cls.__name__}.{name}", (self, *args), kwargs))
-
-    method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
-    method.__signature__ = signature  # type: ignore[attr-defined]  # what inspect and help() read
-    own = inspect.getdoc(cls.attribute)
-    if own and cls.attribute is not Interpreter.attribute:
-        method.__doc__ = f"{inspect.getdoc(common)}\n\nThe method's own options:\n\n{own}"
-    return method
-
-
 def prediction_lines(top: Sequence[tuple[int, str, float]]) -> list[str]:
     """Classes (index, name, probability), a line each, in InterpretDL's format."""
     return [f"{name[:20]:>20} ({index:3d}): {probability:6.3f}" for index, name, probability in top]
+
+
+def _labels_of(target: TargetLike, n: int) -> NDArray[np.int64]:
+    """The class of each item; -1 where the target is not a class's score."""
+    return np.array(np.broadcast_to(target.labels if isinstance(target, ClassScore) else -1, n))
 
 
 def _softmax(logits: Array) -> NDArray[np.float32]:
@@ -336,7 +335,7 @@ def _save(explanation: Explanation, path: Any, style: str) -> None:
     try:
         explanation.save(path, style=style)
     except (ResourceError, OSError) as error:
-        warnings.warn(f"{path} was not saved: {error}", InterpretWarning, stacklevel=5)
+        warn(f"{path} was not saved: {error}")
 
 
 def _plain(value: Any) -> Any:

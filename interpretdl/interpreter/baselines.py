@@ -12,7 +12,7 @@ from ..errors import InputError, did_you_mean
 from ..preprocessing import Preprocessing
 from .sampling import counts, generator
 
-__all__ = ["Baselines", "baselines_of"]
+__all__ = ["Baselines", "baselines_of", "bounds"]
 
 Array = NDArray[Any]
 Baselines = str | Array | list[str | Array | None] | tuple[str | Array | None, ...] | None
@@ -21,13 +21,18 @@ _Maker = Callable[[int], Array]
 
 
 def baselines_of(
-    x: Array, baselines: Baselines, preprocessing: Preprocessing, trials: int = 10, seed: int = 0
+    x: Array,
+    baselines: Baselines,
+    preprocessing: Preprocessing | None,
+    trials: int = 10,
+    seed: int = 0,
 ) -> tuple[int, _Maker]:
     """How many baselines each image has, and a function image -> [B, C, H, W] that makes them.
 
     Args:
-        x: float [N, C, H, W].
-        baselines: None or "black" (black pixels, the smallest valid input), "white" (the largest),
+        x: float [N, C, H, W], or of another rank.
+        baselines: None or "black" (black pixels, the smallest valid input; None is zeros where the
+            inputs are no pictures), "white" (the largest),
             "mean" (each image's own mean colour), "blur" (the image blurred until only large shapes
             are left: a Gaussian of a tenth of the short side), "random" (`trials` images of
             independent pixels, uniform over the valid range); an array: float [C, H, W] or
@@ -43,7 +48,11 @@ def baselines_of(
     """
     counts(num_random_trials=trials)
     several: list[Any]
-    if baselines is None or isinstance(baselines, str) or getattr(baselines, "ndim", 5) < 5:
+    if (
+        baselines is None
+        or isinstance(baselines, str)
+        or getattr(baselines, "ndim", x.ndim + 1) <= x.ndim
+    ):
         several = [baselines]
     else:
         several = list(baselines)
@@ -55,24 +64,30 @@ def baselines_of(
 
 
 def _maker(
-    x: Array, baseline: str | Array | None, preprocessing: Preprocessing, trials: int, seed: int
+    x: Array,
+    baseline: str | Array | None,
+    preprocessing: Preprocessing | None,
+    trials: int,
+    seed: int,
 ) -> _Maker:
     shape, dtype = x.shape[1:], x.dtype
     if baseline is None or isinstance(baseline, str):
         name = baseline or "black"
+        if baseline is None and x.ndim != 4:
+            return lambda i: np.zeros((1, *shape), dtype)
         if name not in _NAMES:
             raise InputError(
                 f"no baseline {name!r}{did_you_mean(name, _NAMES)}; there are "
                 f"{', '.join(_NAMES)}, None (black), arrays, and lists of these"
             )
         if name == "mean":
-            axes = tuple(range(1, len(shape)))
+            axes = (1, 2) if len(shape) == 3 else None  # a picture's mean colour, or one number
             return lambda i: np.broadcast_to(
                 x[i].mean(axis=axes, keepdims=True, dtype=np.float64).astype(dtype), (1, *shape)
             )
-        if name == "blur":
+        if name == "blur" and len(shape) == 3:
             return lambda i: _blurred(x[i])[None]
-        low, high = _bounds(shape, preprocessing, name)
+        low, high = bounds(shape, preprocessing, name)
         if name == "random":
             generator(seed, 0)  # an unfit seed is refused before the work
 
@@ -87,24 +102,39 @@ def _maker(
     return lambda i: array[i if len(array) > 1 else 0][None]
 
 
-def _bounds(
-    shape: tuple[int, ...], preprocessing: Preprocessing, name: str
+def bounds(
+    shape: tuple[int, ...], preprocessing: Preprocessing | None, name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if preprocessing.channels != shape[0]:
+    """The smallest and the largest input that a pixel can give, [1, C, 1, 1] each.
+
+    Args:
+        shape: of one input, [C, H, W].
+        name: what needs them, for the message.
+
+    Raises:
+        InputError: they are not known for such inputs.
+    """
+    if preprocessing is None or len(shape) != 3 or preprocessing.channels != shape[0]:
+        has = "is None" if preprocessing is None else f"has {preprocessing.channels} channels"
         raise InputError(
-            f"what {name!r} is for inputs of {shape[0]} channels is not known: the preprocessing "
-            f"has {preprocessing.channels}. Give the interpreter preprocessing=, or an array as "
-            "the baseline"
+            f"{name} needs to know what black and white are, and for inputs {list(shape)} they are "
+            f"not known: the preprocessing {has}. Give arrays, or another preprocessing="
         )
     low, high = preprocessing.bounds()
     return low.astype(np.float64), high.astype(np.float64)
 
 
-def _checked(array: Array, shape: tuple[int, ...], preprocessing: Preprocessing) -> Array:
+def _checked(array: Array, shape: tuple[int, ...], preprocessing: Preprocessing | None) -> Array:
     """The array as [N, C, H, W] or [1, C, H, W] floats."""
     given = array.shape
     array = array[None] if array.ndim == len(shape) - 1 else array
-    if array.dtype.kind in "iu" and array.ndim == 4 and array.shape[-1] == preprocessing.channels:
+    channels = None if preprocessing is None else preprocessing.channels
+    if (
+        array.dtype.kind in "iu"
+        and array.ndim == 4
+        and preprocessing
+        and array.shape[-1] == channels
+    ):
         array = preprocessing.normalize(array.astype(np.uint8))
     if array.dtype.kind != "f" or array.shape not in (shape, (1, *shape[1:])):
         raise InputError(

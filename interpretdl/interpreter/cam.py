@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import InputError, UnsupportedModelError
-from ..targets import ScoreKind
-from ..targets.labels import Labels
-from .base import Array, Interpreter
+from ..targets import TargetLike
+from .base import Array, Attribution, Interpreter
 
 __all__ = ["CAMBase", "GradientCAM", "mean_of_maps", "ratio", "spatial"]
 
@@ -44,22 +43,12 @@ class GradientCAM(CAMBase):
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         target_layer_name: str | Sequence[str] | None = None,
-        gradient_of: ScoreKind = "logit",
         reshape_transform: Callable[[Array], Array] | None = None,
-    ) -> Array:
+    ) -> Attribution:
         """The map of one layer, or the mean of several layers' maps.
-
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            target_layer_name: a layer with output [N, C, h, w], or several; None takes the last one
-                whose output has a height and a width. Maps of several are brought to the largest.
-            gradient_of: "logit" (default), "probability", "loss" or "contrast".
-            reshape_transform: for layers whose output is not [N, C, h, w], such as tokens: a
-                function that makes it so. It is given the activation and the gradient.
 
         Returns:
             float [N, h, w] at the layer's size.
@@ -67,10 +56,10 @@ class GradientCAM(CAMBase):
         Raises:
             LayerNotFoundError: no layer of that name, or it did not run.
             UnsupportedModelError: the layer's output is not [N, C, h, w].
-            InputError: unknown gradient_of, or no layer in the list.
+            InputError: no layer in the list.
         """
         names = self.layer_names(x, target_layer_name)
-        found = self.probe.gradients(x, self.target(labels, gradient_of), at=names)
+        found = self.probe.gradients(x, target, at=names)
         maps = [
             self.combine(
                 spatial(found.activations[name], name, reshape_transform),
@@ -78,7 +67,7 @@ class GradientCAM(CAMBase):
             )
             for name in names
         ]
-        return mean_of_maps(maps)
+        return Attribution(mean_of_maps(maps), outputs=found.outputs)
 
 
 def spatial(

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..registry import register
 from ..rules.composites import COMPOSITES
-from ..targets import Target, TargetLike, take
-from ..targets.labels import Labels
+from ..targets import Target, TargetLike, settled, take
 from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
 
@@ -36,6 +35,8 @@ class _Samples(Target):
 @register(
     "deep_lift",
     layout="nchw",
+    one_pass=True,
+    inputs=("pictures", "arrays"),
     signed=True,
     paper="Shrikumar, Greenside, Kundaje: Learning Important Features Through Propagating "
     "Activation Differences, 2017",
@@ -50,13 +51,14 @@ class DeepLIFTInterpreter(Interpreter):
     """
 
     positional = ("label", "baselines")
+    scores = ("logit", "contrast")
 
-    def attribute(self, x: Array, labels: Labels, *, baselines: Baselines = None) -> Attribution:
+    def attribute(
+        self, x: Array, target: TargetLike, *, baselines: Baselines = None
+    ) -> Attribution:
         """Contributions to the difference in the logit between the image and its reference.
 
         Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
             baselines: the reference x₀: None or "black", "white", "mean", "blur", or an array
                 [C, H, W] or [N, C, H, W].
 
@@ -72,12 +74,13 @@ class DeepLIFTInterpreter(Interpreter):
             raise InputError(f"DeepLIFT takes one baseline per image; got {count}")
         references = np.concatenate([make(i) for i in range(len(x))]).astype(x.dtype)
         pairs = np.stack([x, references], axis=1).reshape(-1, *x.shape[1:])
-        target = self.target(labels)
         found = self.probe.gradients(
             pairs, _Samples(target), rules=COMPOSITES["deep_lift"], group=2
         )
         values = (x - references) * found.input[0::2]
-        change = found.scores[0::2] - self.probe.scores(references, target)
+        outputs = found.outputs[0::2]
+        fixed = settled(target, outputs)  # the image's class is the reference's too
+        change = found.scores[0::2] - self.probe.scores(references, fixed)
         total = values.sum(axis=tuple(range(1, x.ndim)), dtype=np.float64)
         error = np.abs(total - change) / np.maximum(np.abs(change), np.finfo(np.float32).tiny)
-        return Attribution(values, {"completeness_error": error})
+        return Attribution(values, {"completeness_error": error}, outputs=outputs)

@@ -8,13 +8,12 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data_processor.readers import read_images
 from ..errors import InputError, TargetError
 from ..registry import register
 from ..targets import ClassScore, ScoreKind, TargetLike
-from ..targets.labels import Labels
 from .base import Array, Attribution, Interpreter
-from .layer_function import Space
+from .baselines import bounds
+from .layer_function import LayerFunction
 from .sampling import Moments, Sampler, Samples, accumulate, at_least, counts, generator
 
 __all__ = ["ExpectedGradientsInterpreter", "RankOrder", "ShapValues"]
@@ -29,13 +28,13 @@ class ShapValues(NamedTuple):
         values: float32 [N, k, C, H, W], or with a layer's axes in place of the last three.
         indexes: int64 [N, k], the class of each.
         standard_errors: float32, of each value; as `values`.
-        images: uint8 [N, H, W, 3], the pictures, as `image_plot` takes them.
+        images: uint8 [N, H, W, 3], the pictures, as `image_plot` takes them; None for arrays.
     """
 
     values: NDArray[np.float32]
     indexes: NDArray[np.int64]
     standard_errors: NDArray[np.float32]
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | None
 
 
 def lines(
@@ -77,7 +76,11 @@ def lines(
 
 
 def expectation(
-    space: Space, targets: Sequence[TargetLike], sampler: Sampler, count: int, description: str
+    space: LayerFunction,
+    targets: Sequence[TargetLike],
+    sampler: Sampler,
+    count: int,
+    description: str,
 ) -> list[Moments]:
     """For each target the moments of `count` samples of an image; all share draws and forwards."""
     moments = [Moments(len(space.values), totals=True) for _ in targets]
@@ -103,6 +106,7 @@ def attribution(moments: Moments) -> Attribution:
 @register(
     "expected_gradients",
     layout="nchw",
+    inputs=("pictures", "arrays"),
     signed=True,
     random=True,
     paper="Erion et al.: Improving performance of deep learning models with axiomatic attribution "
@@ -134,32 +138,26 @@ class ExpectedGradientsInterpreter(Interpreter):
         super().__init__(model, device, **settings)
         self.background: Array | None = None
         if background is not None:
-            self.background = read_images(background, self.preprocessing).inputs
+            self.background = self.subject.read(background).inputs
 
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         nsamples: int = 200,
         local_smoothing: float = 0.0,
         layer: str | None = None,
-        gradient_of: ScoreKind = "logit",
         seed: int = 0,
     ) -> Attribution:
         """Expected gradients of one class of each image.
 
         Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
             nsamples: draws for each image.
             local_smoothing: standard deviation of the noise on the image, in units of what is
                 explained.
             layer: explain what goes into this layer instead of the input, as SHAP's (model, layer)
                 does. The lines are then between values there, so that the sum is kept.
-            gradient_of: "logit" (default), "probability", "loss" or "contrast".
-            seed: of the draws. They depend on it and on the image's position in the batch, not on
-                the other images.
 
         Returns:
             float64 [N, C, H, W], or the shape of what goes into the layer. Diagnostics:
@@ -170,7 +168,6 @@ class ExpectedGradientsInterpreter(Interpreter):
             InputError: an option that does not fit, or a background of another shape than x.
             LayerNotFoundError: no layer of that name.
         """
-        target = self.target(labels, gradient_of)
         return attribution(self._run(x, [target], nsamples, local_smoothing, layer, seed)[0])
 
     def shap_values(
@@ -202,7 +199,7 @@ class ExpectedGradientsInterpreter(Interpreter):
             InputError: an option that does not fit.
             TargetError: the model's output is not [N, K].
         """
-        images = read_images(inputs, self.preprocessing)
+        images = self.subject.read(inputs)
         x = images.inputs
         indexes = _ranked(self.probe.logits(x), ranked_outputs, output_rank_order)
         targets = [ClassScore(indexes[:, k], gradient_of) for k in range(indexes.shape[1])]
@@ -225,7 +222,7 @@ class ExpectedGradientsInterpreter(Interpreter):
     ) -> list[Moments]:
         counts(nsamples=nsamples)
         at_least(0, local_smoothing=local_smoothing)
-        space = Space(self.probe, x, None if layer is None else _going_in(layer))
+        space = LayerFunction(self.probe, x, None if layer is None else _going_in(layer))
         begins = space.at(self._background(x))
         sigma = np.full(len(x), float(local_smoothing))
         sampler = lines(space.values, lambda image: begins, sigma, seed)
@@ -233,12 +230,7 @@ class ExpectedGradientsInterpreter(Interpreter):
 
     def _background(self, x: Array) -> Array:
         if self.background is None:
-            low, high = self.preprocessing.bounds()
-            if low.shape[1] != x.shape[1]:
-                raise InputError(
-                    f"what black and white are for inputs of {x.shape[1]} channels is not known: "
-                    f"the preprocessing has {low.shape[1]}. Give the interpreter a background="
-                )
+            low, high = bounds(x.shape[1:], self.preprocessing, "background=None")
             grey = np.linspace(0, 1, 5).reshape(-1, 1, 1, 1)
             return np.broadcast_to(low + (high - low) * grey, (5, *x.shape[1:])).astype(x.dtype)
         if self.background.shape[1:] != x.shape[1:]:

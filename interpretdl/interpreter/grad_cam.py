@@ -29,6 +29,7 @@ def _sum(values: Array) -> Array:
 @register(
     "grad_cam",
     layout="nhw",
+    one_pass=True,
     signed=False,
     needs_layer=True,
     paper="Selvaraju et al.: Grad-CAM, Visual Explanations from Deep Networks, 2017",
@@ -52,6 +53,7 @@ class GradCAMInterpreter(GradientCAM):
 @register(
     "grad_cam_plus_plus",
     layout="nhw",
+    one_pass=True,
     signed=False,
     needs_layer=True,
     paper="Chattopadhay et al.: Grad-CAM++, Improved Visual Explanations for Deep Convolutional "
@@ -78,6 +80,7 @@ class GradCAMPlusPlusInterpreter(GradientCAM):
 @register(
     "hires_cam",
     layout="nhw",
+    one_pass=True,
     signed=True,
     needs_layer=True,
     paper="Draelos, Carin: Use HiResCAM instead of Grad-CAM for faithful explanations of "
@@ -102,6 +105,7 @@ class HiResCAMInterpreter(GradientCAM):
 @register(
     "xgrad_cam",
     layout="nhw",
+    one_pass=True,
     signed=False,
     needs_layer=True,
     paper="Fu et al.: Axiom-based Grad-CAM, Towards Accurate Visualization and Explanation of "
@@ -126,6 +130,7 @@ class XGradCAMInterpreter(GradientCAM):
 @register(
     "layer_cam",
     layout="nhw",
+    one_pass=True,
     signed=False,
     needs_layer=True,
     paper="Jiang et al.: LayerCAM, Exploring Hierarchical Class Activation Maps for Localization, "

@@ -7,12 +7,11 @@ from functools import lru_cache
 import numpy as np
 
 from ..registry import register
-from ..targets import ScoreKind
-from ..targets.labels import Labels
+from ..targets import TargetLike
 from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
 from .expected_gradients import attribution, expectation, lines
-from .layer_function import Space
+from .layer_function import LayerFunction
 from .sampling import at_least, counts
 
 __all__ = ["GradShapCVInterpreter"]
@@ -21,6 +20,7 @@ __all__ = ["GradShapCVInterpreter"]
 @register(
     "grad_shap",
     layout="nchw",
+    inputs=("pictures", "arrays"),
     signed=True,
     random=True,
     paper="Lundberg, Lee: A Unified Approach to Interpreting Model Predictions, 2017",
@@ -34,33 +34,26 @@ class GradShapCVInterpreter(Interpreter):
     Expected gradients whose background is one baseline or a few, with SmoothGrad's noise.
     """
 
+    gradient_of = "probability"
     positional = ("label", "baselines", "n_samples", "noise_amount", "gradient_of")
 
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         baselines: Baselines = None,
         n_samples: int = 5,
         noise_amount: float = 0.1,
-        gradient_of: ScoreKind = "probability",
         num_random_trials: int = 10,
         seed: int = 0,
     ) -> Attribution:
         """Gradients on lines from baselines to noisy copies of the image, as one map.
 
         Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
             baselines: None (black), "white", "mean" (each image's mean colour), "blur", "random",
                 an array [C, H, W] or [N, C, H, W], several as [B, N, C, H, W] or in a list. Each
                 sample draws one.
-            n_samples: draws for each image. Five are InterpretDL's; see the standard error.
-            noise_amount: the noise's standard deviation, as a part of each image's max - min.
-            gradient_of: "probability" (default), "logit", "loss" or "contrast".
-            num_random_trials: random baselines of "random".
-            seed: of all draws, with the image's position in the batch.
 
         Returns:
             float64 [N, C, H, W]. Diagnostics as ExpectedGradientsInterpreter's.
@@ -74,7 +67,7 @@ class GradShapCVInterpreter(Interpreter):
         begins = lru_cache(maxsize=1)(make)  # samples come image by image
         flat = x.reshape(len(x), -1).astype(np.float64)
         sigma = noise_amount * (flat.max(axis=1) - flat.min(axis=1))
-        space, target = Space(self.probe, x), self.target(labels, gradient_of)
+        space, target = LayerFunction(self.probe, x), target
         moments = expectation(
             space, [target], lines(space.values, begins, sigma, seed), n_samples, "grad shap"
         )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..registry import register
-from ..targets import ScoreKind
-from ..targets.labels import Labels
+from ..targets import TargetLike
 from .base import Array, Attribution, Interpreter
 
 __all__ = ["GradientInterpreter", "SensitivityInterpreter", "SimpleTaylorInterpreter"]
@@ -15,6 +14,8 @@ __all__ = ["GradientInterpreter", "SensitivityInterpreter", "SimpleTaylorInterpr
 @register(
     "gradient",
     layout="nchw",
+    one_pass=True,
+    inputs=("pictures", "arrays"),
     signed=False,
     paper="Simonyan, Vedaldi, Zisserman: Deep Inside Convolutional Networks, 2013",
     url="https://arxiv.org/abs/1312.6034",
@@ -32,32 +33,28 @@ class GradientInterpreter(Interpreter):
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
-        gradient_of: ScoreKind = "logit",
         times_input: bool = False,
     ) -> Attribution:
         """Gradient of the score.
 
         Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            gradient_of: "logit" (default), "probability", "loss" or "contrast".
             times_input: multiply by the input.
 
         Returns:
-            float [N, C, H, W].
-
-        Raises:
-            InputError: unknown gradient_of.
+            float, of the input's shape.
         """
-        gradient = self.probe.gradients(x, self.target(labels, gradient_of)).input
-        return Attribution(gradient * x if times_input else gradient, signed=times_input)
+        found = self.probe.gradients(x, target)
+        values = found.input * x if times_input else found.input
+        return Attribution(values, signed=times_input, outputs=found.outputs)
 
 
 @register(
     "sensitivity",
     layout="nchw",
+    one_pass=True,
+    inputs=("pictures", "arrays"),
     signed=False,
     paper="Montavon, Samek, Müller: Methods for Interpreting and Understanding Deep Neural "
     "Networks, 2018",
@@ -71,24 +68,21 @@ class SensitivityInterpreter(Interpreter):
     Its sum is the squared length of the gradient: it explains a change of the score, not the score.
     """
 
-    def attribute(self, x: Array, labels: Labels, *, gradient_of: ScoreKind = "logit") -> Array:
+    def attribute(self, x: Array, target: TargetLike) -> Attribution:
         """Squared gradient of the score.
 
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            gradient_of: "logit" (default), "probability", "loss" or "contrast".
-
         Returns:
-            float [N, C, H, W], not negative.
+            float, of the input's shape, not negative.
         """
-        gradient = self.probe.gradients(x, self.target(labels, gradient_of)).input
-        return np.square(gradient)
+        found = self.probe.gradients(x, target)
+        return Attribution(np.square(found.input), outputs=found.outputs)
 
 
 @register(
     "simple_taylor",
     layout="nchw",
+    one_pass=True,
+    inputs=("pictures", "arrays"),
     signed=True,
     paper="Montavon, Samek, Müller: Methods for Interpreting and Understanding Deep Neural "
     "Networks, 2018",
@@ -102,15 +96,11 @@ class SimpleTaylorInterpreter(Interpreter):
     Exact for a network of ReLUs without biases, where its sum is the score.
     """
 
-    def attribute(self, x: Array, labels: Labels, *, gradient_of: ScoreKind = "logit") -> Array:
+    def attribute(self, x: Array, target: TargetLike) -> Attribution:
         """Input times gradient of the score.
 
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            gradient_of: "logit" (default), "probability", "loss" or "contrast".
-
         Returns:
-            float [N, C, H, W].
+            float, of the input's shape.
         """
-        return x * self.probe.gradients(x, self.target(labels, gradient_of)).input
+        found = self.probe.gradients(x, target)
+        return Attribution(x * found.input, outputs=found.outputs)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from ..registry import register
 from ..rules.composites import COMPOSITES
-from ..targets import ScoreKind
-from ..targets.labels import Labels
-from .base import Array, Interpreter
+from ..targets import TargetLike
+from .base import Array, Attribution, Interpreter
 from .grad_cam import GradCAMInterpreter
 
 __all__ = ["DeconvnetInterpreter", "GuidedBPInterpreter", "GuidedGradCAMInterpreter"]
@@ -19,15 +16,16 @@ __all__ = ["DeconvnetInterpreter", "GuidedBPInterpreter", "GuidedGradCAMInterpre
 class _ThroughReLUs(Interpreter):
     """Gradients under a composite that must reach every ReLU."""
 
-    def through(self, x: Array, labels: Labels, of: ScoreKind, composite: str) -> Array:
+    def through(self, x: Array, target: TargetLike, composite: str) -> Attribution:
         """The input's gradient under the composite, [N, C, H, W]."""
-        target = self.target(labels, of)
-        return self.probe.gradients(x, target, rules=COMPOSITES[composite]).input
+        found = self.probe.gradients(x, target, rules=COMPOSITES[composite])
+        return Attribution(found.input, outputs=found.outputs)
 
 
 @register(
     "guided_bp",
     layout="nchw",
+    one_pass=True,
     signed=False,
     paper="Springenberg et al.: Striving for Simplicity, the All Convolutional Net, 2014",
     url="https://arxiv.org/abs/1412.6806",
@@ -42,13 +40,8 @@ class GuidedBPInterpreter(_ThroughReLUs):
     Other activations pass the plain gradient.
     """
 
-    def attribute(self, x: Array, labels: Labels, *, gradient_of: ScoreKind = "logit") -> Array:
+    def attribute(self, x: Array, target: TargetLike) -> Attribution:
         """Guided gradient.
-
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            gradient_of: "logit" (default), "probability", "loss" or "contrast".
 
         Returns:
             float [N, C, H, W].
@@ -56,12 +49,13 @@ class GuidedBPInterpreter(_ThroughReLUs):
         Raises:
             UnsupportedModelError: a ReLU that cannot be reached, or no ReLU at all.
         """
-        return self.through(x, labels, gradient_of, "guided")
+        return self.through(x, target, "guided")
 
 
 @register(
     "deconvnet",
     layout="nchw",
+    one_pass=True,
     signed=False,
     paper="Zeiler, Fergus: Visualizing and Understanding Convolutional Networks, 2014",
     url="https://arxiv.org/abs/1311.2901",
@@ -72,13 +66,8 @@ class DeconvnetInterpreter(_ThroughReLUs):
     at each ReLU:  g ← g · [g > 0]
     """
 
-    def attribute(self, x: Array, labels: Labels, *, gradient_of: ScoreKind = "logit") -> Array:
+    def attribute(self, x: Array, target: TargetLike) -> Attribution:
         """Deconvolved score.
-
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            gradient_of: "logit" (default), "probability", "loss" or "contrast".
 
         Returns:
             float [N, C, H, W].
@@ -86,12 +75,13 @@ class DeconvnetInterpreter(_ThroughReLUs):
         Raises:
             UnsupportedModelError: a ReLU that cannot be reached, or no ReLU at all.
         """
-        return self.through(x, labels, gradient_of, "deconvnet")
+        return self.through(x, target, "deconvnet")
 
 
 @register(
     "guided_grad_cam",
     layout="nchw",
+    one_pass=True,
     signed=False,
     needs_layer=True,
     paper="Selvaraju et al.: Grad-CAM, Visual Explanations from Deep Networks, 2017",
@@ -106,19 +96,12 @@ class GuidedGradCAMInterpreter(_ThroughReLUs, GradCAMInterpreter):
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         target_layer_name: str | Sequence[str] | None = None,
-        gradient_of: ScoreKind = "logit",
         reshape_transform: Callable[[Array], Array] | None = None,
-    ) -> Array:
+    ) -> Attribution:
         """The product of both maps.
-
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            target_layer_name, reshape_transform: of Grad-CAM, see there.
-            gradient_of: "logit" (default), "probability", "loss" or "contrast"; for both.
 
         Returns:
             float [N, C, H, W].
@@ -129,13 +112,10 @@ class GuidedGradCAMInterpreter(_ThroughReLUs, GradCAMInterpreter):
         """
         from ..data_processor.heatmaps import heatmap_of
 
-        guided = self.through(x, labels, gradient_of, "guided")
+        guided = self.through(x, target, "guided")
         cam = super().attribute(
-            x,
-            labels,
-            target_layer_name=target_layer_name,
-            gradient_of=gradient_of,
-            reshape_transform=reshape_transform,
+            x, target, target_layer_name=target_layer_name, reshape_transform=reshape_transform
         )
         size = (x.shape[2], x.shape[3])
-        return np.asarray(guided * heatmap_of(cam, size, signed=False)[:, None])
+        guided.values *= heatmap_of(cam.values, size, signed=False)[:, None]
+        return guided

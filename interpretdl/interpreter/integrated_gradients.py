@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, InterpretWarning
 from ..registry import register
-from ..targets import ScoreKind, TargetLike
-from ..targets.labels import Labels
+from ..targets import TargetLike
 from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
-from .layer_function import Space
+from .layer_function import LayerFunction
 from .sampling import Moments, Samples, accumulate, at_least, counts
 
 __all__ = ["IntGradCVInterpreter", "IntegratedGradientsInterpreter", "PathRule", "quadrature"]
@@ -76,6 +75,7 @@ def refined(rule: PathRule, steps: int, most: int) -> tuple[Vector, Vector, list
 @register(
     "integrated_gradients",
     layout="nchw",
+    inputs=("pictures", "arrays"),
     signed=True,
     paper="Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, 2017",
     url="https://arxiv.org/abs/1703.01365",
@@ -90,17 +90,17 @@ class IntegratedGradientsInterpreter(Interpreter):
     rise is the completeness error, which is kept for each image.
     """
 
+    gradient_of = "probability"
     positional = ("label", "baselines", "steps", "num_random_trials", "gradient_of")
 
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         baselines: Baselines = None,
         steps: int = 50,
         num_random_trials: int = 10,
-        gradient_of: ScoreKind = "probability",
         rule: PathRule = "midpoint",
         tolerance: float | None = None,
         max_steps: int = 1350,
@@ -110,13 +110,9 @@ class IntegratedGradientsInterpreter(Interpreter):
         """Integrated gradients from one baseline, or their mean over several.
 
         Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
             baselines: None (black), "white", "mean" (each image's mean colour), "blur", "random",
                 an array [C, H, W] or [N, C, H, W], several as [B, N, C, H, W] or in a list.
             steps: gradients on each line; with a tolerance, to begin with.
-            num_random_trials: random baselines of "random".
-            gradient_of: "probability" (default), "logit", "loss" or "contrast".
             rule: "midpoint" (default), "gauss_legendre", "trapezoid" (one gradient more), "left",
                 "right".
             tolerance: largest relative completeness error |Σ R - (f(x) - f(b))| / |f(x) - f(b)|.
@@ -126,7 +122,6 @@ class IntegratedGradientsInterpreter(Interpreter):
             max_steps: no more than these; who needs more is flagged, and a warning is given.
             layer: attribute to the output of this layer instead ("name:input": what goes into
                 it); the line is then between the layer's values for b and for x.
-            seed: of "random".
 
         Returns:
             float64 [N, C, H, W], or the layer's shape. Diagnostics, each [N]: "completeness_error",
@@ -146,8 +141,7 @@ class IntegratedGradientsInterpreter(Interpreter):
                 )
         nodes, weights, levels = refined(rule, steps, steps if tolerance is None else max_steps)
         lines, make = baselines_of(x, baselines, self.preprocessing, num_random_trials, seed)
-        space = Space(self.probe, x, layer)
-        target = self.target(labels, gradient_of)
+        space = LayerFunction(self.probe, x, layer)
 
         @lru_cache(maxsize=1)  # samples come image by image
         def start(image: int) -> Array:
@@ -199,7 +193,9 @@ class IntegratedGradientsInterpreter(Interpreter):
                 )
         return Attribution(mean.mean, facts)
 
-    def _rise(self, space: Space, start: Callable[[int], Array], target: TargetLike) -> Vector:
+    def _rise(
+        self, space: LayerFunction, start: Callable[[int], Array], target: TargetLike
+    ) -> Vector:
         """f(x) less the mean of f(b), [N]."""
         rises = []
         for image, value in enumerate(space.values):

@@ -13,10 +13,10 @@ from ..errors import InterpretWarning, ResourceError
 from ..probe import Array, Probe, Tensor
 from ..targets import TargetLike, take
 
-__all__ = ["Space"]
+__all__ = ["LayerFunction"]
 
 
-class Space:
+class LayerFunction:
     """Values of N images at the input or at a layer, and gradients at any values there.
 
     At a layer the rest of the network is seen as a function of the layer's values alone. A layer

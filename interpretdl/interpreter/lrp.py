@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from ..registry import register
 from ..rules.audit import Ledger, Seam
 from ..rules.base import Composite
 from ..rules.composites import composite_of
-from ..targets import Target, TargetLike, take
-from ..targets.labels import Labels
+from ..targets import ScoreKind, Target, TargetLike, take
 from .base import Array, Attribution, Interpreter
 
 __all__ = [
@@ -65,6 +64,8 @@ class Audit:
 class _Propagation(Interpreter):
     """What the methods that propagate relevance share."""
 
+    scores = ("logit", "contrast")
+
     def propagate(self, x: Array, target: TargetLike, composite: str | Composite) -> Attribution:
         """Relevance of the input, [N, 1, H, W], and which share of the score arrived."""
         chosen = composite_of(composite, self.preprocessing)
@@ -74,7 +75,8 @@ class _Propagation(Interpreter):
         if chosen.conserves and _is_lost(total - found.scores, found.scores, rounding):
             self._refuse(self.ledger(x, target, chosen))
         diagnostics = {"score": found.scores, "relevance_arrived": total}
-        return Attribution(found.relevance.sum(axis=1, keepdims=True), diagnostics)
+        values = found.relevance.sum(axis=1, keepdims=True) if x.ndim == 4 else found.relevance
+        return Attribution(values, diagnostics, outputs=found.outputs)
 
     def ledger(self, x: Array, target: TargetLike, composite: Composite) -> Audit:
         """A run that keeps account of every seam."""
@@ -105,6 +107,8 @@ def _is_lost(missing: Array, scores: Array, rounding: Array | float = 0) -> bool
 @register(
     "lrp",
     layout="n1hw",
+    one_pass=True,
+    inputs=("pictures", "arrays"),
     signed=True,
     paper="Bach et al.: On Pixel-Wise Explanations … by Layer-Wise Relevance Propagation, 2015",
     url="https://doi.org/10.1371/journal.pone.0130140",
@@ -122,20 +126,11 @@ class LRPInterpreter(_Propagation):
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         composite: str | Composite = "z_plus_box",
-        relevance_of: Literal["logit", "contrast"] = "logit",
     ) -> Attribution:
         """Relevance of the pixels, channels summed.
-
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            composite: which rule works where: a name from `interpretdl.rules.COMPOSITES`, or one
-                of your own (`interpretdl.rules.lrp_composite`).
-            relevance_of: what sets out: the target's logit, or the "contrast" between it and the
-                mean of the other logits.
 
         Returns:
             float [N, 1, H, W]; diagnostics "score" and "relevance_arrived", each [N].
@@ -145,7 +140,7 @@ class LRPInterpreter(_Propagation):
             UnsupportedModelError: an operation of the model that no rule reaches, or relevance
                 that is lost although the composite promises that it arrives.
         """
-        return self.propagate(x, self.target(labels, relevance_of), composite)
+        return self.propagate(x, target, composite)
 
     def relevance(
         self,
@@ -154,21 +149,22 @@ class LRPInterpreter(_Propagation):
         *,
         layer: str | Sequence[str],
         composite: str | Composite = "z_plus_box",
+        gradient_of: ScoreKind | None = None,
     ) -> Array | dict[str, Array]:
         """Relevance at the output of a layer, [N, ...] of its shape; of several, {name: …}.
 
         Args:
             inputs, label: as in `explain`.
             layer: a layer's name, or several.
-            composite: as in `explain`.
+            composite, gradient_of: as in `explain`.
 
         Raises:
             LayerNotFoundError, and what `explain` raises.
         """
-        images, _, labels = self._prepare(inputs, label)
+        images, target = self._prepare(inputs, label, gradient_of)
         found = self.probe.gradients(
             images.inputs,
-            self.target(labels),
+            target,
             at=layer,
             rules=composite_of(composite, self.preprocessing),
         )
@@ -176,19 +172,24 @@ class LRPInterpreter(_Propagation):
         return relevance[layer] if isinstance(layer, str) else relevance
 
     def audit(
-        self, inputs: Any, label: Any = None, *, composite: str | Composite = "z_plus_box"
+        self,
+        inputs: Any,
+        label: Any = None,
+        *,
+        composite: str | Composite = "z_plus_box",
+        gradient_of: ScoreKind | None = None,
     ) -> Audit:
         """Relevance at every seam, and what biases, stabilizers and the first layer kept.
 
         Args:
-            inputs, label, composite: as in `explain`.
+            inputs, label, composite, gradient_of: as in `explain`.
 
         Returns:
             Audit; `print` it for a table.
         """
-        images, _, labels = self._prepare(inputs, label)
+        images, target = self._prepare(inputs, label, gradient_of)
         chosen = composite_of(composite, self.preprocessing)
-        return self.ledger(images.inputs, self.target(labels), chosen)
+        return self.ledger(images.inputs, target, chosen)
 
 
 LRPCVInterpreter = LRPInterpreter
@@ -210,6 +211,8 @@ class _Positive(Target):
 @register(
     "deep_taylor",
     layout="n1hw",
+    one_pass=True,
+    inputs=("pictures", "arrays"),
     signed=False,
     paper="Montavon et al.: Explaining NonLinear Classification Decisions with Deep Taylor "
     "Decomposition, 2017",
@@ -223,12 +226,8 @@ class DeepTaylorInterpreter(_Propagation):
     Never negative on a network of ReLUs. An image whose score is not positive has no relevance.
     """
 
-    def attribute(self, x: Array, labels: Labels) -> Attribution:
+    def attribute(self, x: Array, target: TargetLike) -> Attribution:
         """Relevance of the pixels, channels summed.
-
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
 
         Returns:
             float [N, 1, H, W].
@@ -236,12 +235,14 @@ class DeepTaylorInterpreter(_Propagation):
         Raises:
             UnsupportedModelError: an operation of the model that no rule reaches.
         """
-        return self.propagate(x, _Positive(self.target(labels)), "deep_taylor")
+        return self.propagate(x, _Positive(target), "deep_taylor")
 
 
 @register(
     "excitation_bp",
     layout="n1hw",
+    one_pass=True,
+    inputs=("pictures", "arrays"),
     signed=False,
     paper="Zhang et al.: Top-down Neural Attention by Excitation Backprop, 2016",
     url="https://arxiv.org/abs/1608.00507",
@@ -254,12 +255,10 @@ class ExcitationBPInterpreter(_Propagation):
     The map of an image sums to 1.
     """
 
-    def attribute(self, x: Array, labels: Labels, *, layer: str | None = None) -> Attribution:
+    def attribute(self, x: Array, target: TargetLike, *, layer: str | None = None) -> Attribution:
         """Probabilities of the pixels, or of the positions of a layer; channels summed.
 
         Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
             layer: a layer with output [N, C, h, w], as the paper shows them; None: the input. On
                 a side path of the network a layer has its part of the probability only.
 
@@ -271,11 +270,10 @@ class ExcitationBPInterpreter(_Propagation):
             UnsupportedModelError: an operation of the model that no rule reaches, or relevance
                 that has nowhere to go.
         """
-        target = self.target(labels)
         if layer is None:
             found = self.propagate(x, target, "excitation_backprop")
             score = found.diagnostics["score"].reshape(-1, *[1] * (x.ndim - 1))
-            return Attribution(found.values / score)
+            return Attribution(found.values / score, outputs=found.outputs)
         rules, ledger = composite_of("excitation_backprop"), Ledger()
         at = self.probe.gradients(x, target, at=layer, rules=rules.observed(ledger))
         relevance = at.activations[layer] * at.gradients[layer]
@@ -285,4 +283,5 @@ class ExcitationBPInterpreter(_Propagation):
         if _is_lost(audit.absorbed, at.scores):
             self._refuse(audit)
         values = relevance.sum(axis=1, keepdims=True)
-        return Attribution(values / at.scores.reshape(-1, *[1] * (values.ndim - 1)))
+        values = values / at.scores.reshape(-1, *[1] * (values.ndim - 1))
+        return Attribution(values, outputs=at.outputs)

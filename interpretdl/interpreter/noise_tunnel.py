@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..targets import take
-from ..targets.labels import Labels
+from ..targets import TargetLike, take
 from .base import Array, Attribution, Interpreter
 from .smooth_grad import NoiseKind, NoisyMean
 
@@ -45,16 +44,21 @@ class NoiseTunnel(Interpreter):
             )
         self.interpreter = interpreter
         # The model is the wrapped method's, and so is all that was set for it.
-        self.probe, self.model = interpreter.probe, interpreter.model
-        self.preprocessing = interpreter.preprocessing
-        self.class_names = interpreter.class_names
-        name = f"noise_tunnel({interpreter.info.name})"
-        vars(self)["info"] = replace(interpreter.info, name=name, cls=NoiseTunnel, random=True)
+        self._hold(interpreter.subject)
+        self.gradient_of = interpreter.gradient_of
+        info = interpreter.info
+        name = f"noise_tunnel({info.name})"
+        facts: dict[str, Any] = {
+            "name": name, "cls": NoiseTunnel, "random": True, "one_pass": False,
+            "scores": interpreter.scores,
+        }  # fmt: skip
+        vars(self)["scores"] = facts.pop("scores")
+        vars(self)["info"] = replace(info, **facts)
 
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         noise_amount: float = 0.1,
         n_samples: int = 50,
@@ -67,16 +71,9 @@ class NoiseTunnel(Interpreter):
         """The wrapped method's maps of noisy copies, as one.
 
         Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            noise_amount: the noise's standard deviation, as a part of each image's max - min.
-            n_samples: noisy copies of each image; with a tolerance, to begin with.
             kind: "mean" (default), "squared" (mean of the squares) or "variance" of the maps.
             tolerance: add samples to each image until the norm of the map's standard error is
                 this part of the map's norm, or less.
-            max_samples: no more than these; who needs more is flagged, and a warning is given.
-            seed: of the noise; a wrapped method that draws random numbers gets a new seed from it
-                for each sample.
             options: the wrapped method's options.
 
         Returns:
@@ -87,7 +84,7 @@ class NoiseTunnel(Interpreter):
             TypeError: an option that the wrapped method does not have.
         """
         given, info = dict(options or {}), self.interpreter.info
-        known = info.options
+        known = {name: p for name, p in info.options.items() if name != "gradient_of"}
         for name in given:
             if name not in known:
                 raise TypeError(
@@ -100,7 +97,7 @@ class NoiseTunnel(Interpreter):
         counts = np.zeros(len(x), np.int64)
 
         def one(images: NDArray[np.int64], points: Array, **more: Any) -> Array:
-            mine = take(labels, images) if callable(labels) else labels[images]
+            mine = take(target, images)
             result = self.interpreter.attribute(points, mine, **given, **more)
             if not isinstance(result, Attribution):
                 return result

@@ -9,8 +9,7 @@ import numpy as np
 
 from ..progress import progress_bar
 from ..registry import register
-from ..targets import ScoreKind, TargetLike, take
-from ..targets.labels import Labels
+from ..targets import TargetLike, take
 from .base import Array, Attribution
 from .cam import CAMBase, mean_of_maps, spatial
 
@@ -42,23 +41,12 @@ class ScoreCAMInterpreter(CAMBase):
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         target_layer_name: str | Sequence[str] | None = None,
-        gradient_of: ScoreKind = "logit",
         reshape_transform: Callable[[Array], Array] | None = None,
     ) -> Attribution:
         """Score-CAM of one layer, or the mean of several layers' maps.
-
-        Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            target_layer_name: a layer with output [N, C, h, w], or several; None takes the last one
-                whose output has a height and a width.
-            gradient_of: the score f, named as in the other methods: "logit" (default),
-                "probability" (weights then differ little), "loss" or "contrast".
-            reshape_transform: for layers whose output is not [N, C, h, w], such as tokens: a
-                function that makes it so of the activation.
 
         Returns:
             float [N, H, W], not negative, at the input's size; diagnostics "forwards" [N], the
@@ -67,11 +55,10 @@ class ScoreCAMInterpreter(CAMBase):
         Raises:
             LayerNotFoundError: no layer of that name, or it did not run.
             UnsupportedModelError: the layer's output is not [N, C, h, w].
-            InputError: unknown gradient_of, or no layer in the list.
+            InputError: no layer in the list.
         """
         names = self.layer_names(x, target_layer_name)
         found = self.probe.activations(x, names)
-        target = self.target(labels, gradient_of)
         channels = [spatial(found[name], name, reshape_transform) for name in names]
         total = len(x) * sum(a.shape[1] for a in channels)
         forwards = np.zeros(len(x), np.int64)

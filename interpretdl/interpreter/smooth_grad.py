@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, InterpretWarning
 from ..registry import register
-from ..targets import ScoreKind
-from ..targets.labels import Labels
+from ..targets import ScoreKind, TargetLike
 from .base import Array, Attribution, Interpreter
-from .layer_function import Space
+from .layer_function import LayerFunction
 from .sampling import Moments, Sampler, Samples, accumulate, at_least, counts, generator
 
 __all__ = [
@@ -85,9 +84,6 @@ class NoisyMean:
         description: str,
     ) -> Attribution:
         """The statistic of `evaluate(image of each row, noisy images)[0]`.
-
-        Args:
-            x: float [N, C, H, W].
 
         Returns:
             float64 [N, ...]. Diagnostics: "standard_error" of every value [N, ...],
@@ -168,16 +164,16 @@ class _NoisyGradient(Interpreter):
     """What SmoothGrad, SmoothGrad² and VarGrad share."""
 
     kind: ClassVar[NoiseKind] = "mean"
+    gradient_of: ScoreKind = "probability"
     positional: ClassVar[tuple[str, ...]] = ("label", "noise_amount", "n_samples", "gradient_of")
 
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         noise_amount: float = 0.1,
         n_samples: int = 50,
-        gradient_of: ScoreKind = "probability",
         tolerance: float | None = None,
         max_samples: int = 1000,
         seed: int = 0,
@@ -185,16 +181,8 @@ class _NoisyGradient(Interpreter):
         """Gradients at noisy copies of the image, as one map.
 
         Args:
-            x: float [N, C, H, W].
-            labels: int [N], or a target.
-            noise_amount: the noise's standard deviation, as a part of each image's max - min.
-            n_samples: noisy copies of each image; with a tolerance, to begin with.
-            gradient_of: "probability" (default), "logit", "loss" or "contrast".
             tolerance: add samples to each image until the norm of the map's standard error is
                 this part of the map's norm, or less.
-            max_samples: no more than these; who needs more is flagged, and a warning is given.
-            seed: of the noise. An image's noise depends on it and on the image's position in the
-                batch, not on the other images.
 
         Returns:
             float64 [N, C, H, W]. Diagnostics: "standard_error" of every value [N, C, H, W];
@@ -204,7 +192,7 @@ class _NoisyGradient(Interpreter):
             InputError: an option that does not fit.
         """
         mean = NoisyMean(self.kind, noise_amount, n_samples, tolerance, max_samples, seed)
-        target, space = self.target(labels, gradient_of), Space(self.probe, x)
+        space = LayerFunction(self.probe, x)
         return mean(
             x,
             lambda images, points: space.gradients(images, points, [target]),
@@ -216,6 +204,7 @@ class _NoisyGradient(Interpreter):
 @register(
     "smooth_grad",
     layout="nchw",
+    inputs=("pictures", "arrays"),
     signed=False,
     random=True,
     paper="Smilkov et al.: SmoothGrad, removing noise by adding noise, 2017",
@@ -249,12 +238,11 @@ class SmoothGradInterpreterV2(SmoothGradInterpreter):
     def attribute(
         self,
         x: Array,
-        labels: Labels,
+        target: TargetLike,
         *,
         noise_amount: float = 0.1,
         n_samples: int = 50,
         split: int = 2,
-        gradient_of: ScoreKind = "probability",
         tolerance: float | None = None,
         max_samples: int = 1000,
         seed: int = 0,
@@ -272,7 +260,7 @@ class SmoothGradInterpreterV2(SmoothGradInterpreter):
         """
         counts(split=split)
         mean = NoisyMean(self.kind, noise_amount, n_samples, tolerance, max_samples, seed)
-        target, space = self.target(labels, gradient_of), Space(self.probe, x)
+        space = LayerFunction(self.probe, x)
         most = -(-n_samples // split)
         return mean(
             x,
@@ -285,6 +273,7 @@ class SmoothGradInterpreterV2(SmoothGradInterpreter):
 @register(
     "smooth_grad_squared",
     layout="nchw",
+    inputs=("pictures", "arrays"),
     signed=False,
     random=True,
     paper="Hooker et al.: A Benchmark for Interpretability Methods in Deep Networks, 2019",
@@ -305,6 +294,7 @@ class SmoothGradSquaredInterpreter(_NoisyGradient):
 @register(
     "var_grad",
     layout="nchw",
+    inputs=("pictures", "arrays"),
     signed=False,
     random=True,
     paper="Adebayo et al.: Local Explanation Methods for Deep Neural Networks Lack Sensitivity "

@@ -1,6 +1,17 @@
 """What is explained: one number per item, computed from the model's output."""
 
-from .scores import ClassScore, ScoreKind, Target, TargetLike, check_labels, take
+from .labels import target_of
+from .scores import (
+    ClassScore,
+    ScoreKind,
+    Target,
+    TargetLike,
+    TopClass,
+    check_labels,
+    scores_of,
+    settled,
+    take,
+)
 from .spatial import DetectionScore, SegmentationScore
 
 __all__ = [
@@ -10,6 +21,10 @@ __all__ = [
     "SegmentationScore",
     "Target",
     "TargetLike",
+    "TopClass",
     "check_labels",
+    "scores_of",
+    "settled",
     "take",
+    "target_of",
 ]

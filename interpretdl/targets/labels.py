@@ -6,45 +6,40 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import TargetError, did_you_mean
-from .scores import TargetLike, check_labels
+from .scores import ClassScore, ScoreKind, TargetLike, TopClass
 
-__all__ = ["Labels", "resolve"]
-
-Labels = NDArray[np.int64] | TargetLike
+__all__ = ["target_of"]
 
 
-def resolve(
+def target_of(
     label: Any,
-    logits: NDArray[Any],
+    of: ScoreKind,
     names: Sequence[str] | None,
     given: int,
     indices: Sequence[int],
-) -> Labels:
-    """Class indexes int64 [N], or the target that was given.
+) -> TargetLike:
+    """The target that a user's label means.
 
     Args:
         label: None (the top class of each image), an int, a class name, a list, array or Tensor of
             these with one entry per image given, or a target (see `interpretdl.targets`).
-        logits: the model's output [N, K].
+        of: which score of the class.
         names: the K class names, or None.
-        given: how many images the user gave; N of them, at `indices`, were readable.
+        given: how many images the user gave; those at `indices` were readable.
+
+    Returns:
+        TopClass, a ClassScore with one label or one for each readable image, or the target given.
 
     Raises:
-        TargetError: an index outside [0, K), a bool, an unknown or ambiguous name, a wrong count.
+        TargetError: a bool, an unknown or ambiguous name, a wrong count. An index outside [0, K) is
+            found when the target is called.
     """
+    if label is None:
+        return TopClass(of)
     if callable(label):
         return label  # type: ignore[no-any-return]  # a Target, or any callable output -> [N]
-    if logits.ndim != 2:
-        raise TargetError(
-            f"the model's output is {list(logits.shape)}, not [N, K], so there is no class to "
-            "take: give label= a target, a callable output -> one score per image"
-        )
-    n, classes = logits.shape
-    if label is None:
-        return np.asarray(logits.argmax(axis=1), np.int64)
     if hasattr(label, "numpy"):
         label = label.numpy()
     if isinstance(label, np.ndarray):
@@ -53,14 +48,11 @@ def resolve(
                 f"labels must be one, or one per image; got shape {list(label.shape)}"
             )
         label = label.tolist()
-    if isinstance(label, list | tuple):
-        if len(label) != given:
-            raise TargetError(f"{len(label)} labels were given for {given} images")
-        resolved = [_index(label[i], names) for i in indices]
-    else:
-        resolved = [_index(label, names)] * n
-    check_labels(np.array(resolved, object), classes)  # of any size, before int64
-    return np.array(resolved, np.int64)
+    if not isinstance(label, list | tuple):
+        return ClassScore(_index(label, names), of)
+    if len(label) != given:
+        raise TargetError(f"{len(label)} labels were given for {given} images")
+    return ClassScore([_index(label[i], names) for i in indices], of)
 
 
 def _index(label: Any, names: Sequence[str] | None) -> int:
@@ -100,3 +92,20 @@ def _named(label: str, names: Sequence[str] | None) -> int:
 
 def _synonyms(name: str) -> list[str]:
     return [part.strip().casefold() for part in name.split(",")]
+
+
+# To go, with the last that use them.
+Labels = Any
+
+
+def resolve(label: Any, logits: Any, names: Any, given: int, indices: Sequence[int]) -> Any:
+    from .scores import ClassScore, check_labels, settled
+
+    target = settled(target_of(label, "logit", names, given, indices), logits)
+    if label is not None and callable(label):
+        return label
+    assert isinstance(target, ClassScore)
+    import numpy as np
+
+    check_labels(target.labels, logits.shape[1])
+    return np.array(np.broadcast_to(target.labels, len(logits)))

@@ -22,7 +22,10 @@ __all__ = [
     "ScoreKind",
     "Target",
     "TargetLike",
+    "TopClass",
     "check_labels",
+    "scores_of",
+    "settled",
     "take",
 ]
 
@@ -41,6 +44,10 @@ class Target:
         """The target for the images at `indices`, int64 [m] in [0, N), repeats allowed."""
         return self
 
+    def settled(self, outputs: NDArray[Any]) -> Target:
+        """The target that no longer depends on the outputs, once those for the images are known."""
+        return self
+
 
 TargetLike = Target | Callable[[Tensor], Tensor]
 
@@ -48,6 +55,17 @@ TargetLike = Target | Callable[[Tensor], Tensor]
 def take(target: TargetLike, indices: NDArray[np.int64]) -> TargetLike:
     """`target.take(indices)`; a plain function holds nothing per image and is returned as it is."""
     return target.take(indices) if isinstance(target, Target) else target
+
+
+def settled(target: TargetLike, outputs: NDArray[Any]) -> TargetLike:
+    """`target.settled(outputs)`; a plain function depends on nothing and is returned as it is."""
+    return target.settled(outputs) if isinstance(target, Target) else target
+
+
+def scores_of(target: TargetLike, outputs: NDArray[Any]) -> NDArray[Any]:
+    """The target's scores, float [N], of outputs that a run has given, [N, ...]."""
+    scores = target(paddle.to_tensor(outputs, place=paddle.CPUPlace()))
+    return np.asarray(scores.numpy())
 
 
 def check_labels(labels: NDArray[Any], classes: int) -> None:
@@ -63,6 +81,20 @@ def labels_of(labels: NDArray[np.int64], n: int, classes: int) -> NDArray[np.int
     if labels.ndim and len(labels) != n:
         raise TargetError(f"{len(labels)} labels were given for {n} images")
     return np.array(np.broadcast_to(labels, (n,)))
+
+
+def class_indexes(labels: Any) -> NDArray[np.int64]:
+    """Labels as an array; how many classes there are is known when the target is called.
+
+    Raises:
+        TargetError: they are not whole numbers.
+    """
+    array = np.asarray(labels)
+    if array.dtype == object and all(isinstance(label, int) for label in array.ravel()):
+        return array  # beyond 64 bits, and beyond any model's classes
+    if array.dtype.kind not in "iu":
+        raise TargetError(f"labels must be class indexes, whole numbers; got {labels!r}")
+    return array.astype(np.int64)
 
 
 def checked_kind(of: ScoreKind) -> ScoreKind:
@@ -101,7 +133,7 @@ class ClassScore(Target):
     """
 
     def __init__(self, labels: int | Sequence[int] | NDArray[Any], of: ScoreKind = "logit") -> None:
-        self.labels: NDArray[np.int64] = np.asarray(labels, np.int64)
+        self.labels = class_indexes(labels)
         self.of = checked_kind(of)
 
     def take(self, indices: NDArray[np.int64]) -> ClassScore:
@@ -118,3 +150,37 @@ class ClassScore(Target):
 
     def __repr__(self) -> str:
         return f"ClassScore({self.labels.tolist()}, of={self.of!r})"
+
+
+class TopClass(Target):
+    """Score of the class with the largest logit in each output.
+
+    Where a method runs the images themselves, this is the target that `label=None` means, and no
+    run is needed to find the class first. `settled` gives the `ClassScore` of those classes.
+
+    Args:
+        of: as in ClassScore.
+
+    Raises:
+        TargetError: on the call, when the output is not [n, K].
+    """
+
+    def __init__(self, of: ScoreKind = "logit") -> None:
+        self.of = checked_kind(of)
+
+    def settled(self, outputs: NDArray[Any]) -> ClassScore:
+        if outputs.ndim != 2:
+            raise TargetError(
+                f"the model's output is {list(outputs.shape)}, not [N, K], so there is no class to "
+                "take: give label= a target, a callable output -> one score per image"
+            )
+        return ClassScore(outputs.argmax(axis=1), self.of)
+
+    def __call__(self, output: Tensor) -> Tensor:
+        values = output.detach()
+        if values.dtype in (paddle.float16, paddle.bfloat16):
+            values = values.astype("float32")
+        return self.settled(values.numpy())(output)
+
+    def __repr__(self) -> str:
+        return f"TopClass(of={self.of!r})"

@@ -1,0 +1,85 @@
+"""A last look at what a method gave: maps that say nothing, and sums that do not come out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import UnsupportedModelError, warn
+from ..explanation import Explanation
+from ..registry import MethodInfo
+
+__all__ = ["scrutinize"]
+
+# A completeness error above this is no rounding, and no matter of a few steps more.
+_INCOMPLETE = 0.1
+_CERTAIN = 1e-6
+
+
+def scrutinize(explanation: Explanation, info: MethodInfo) -> None:
+    """Hold any method's result against what a right one cannot be.
+
+    Warns:
+        InterpretWarning: an image's values are zero everywhere, or their sum is far from the
+            score that they share out; with the likely reason.
+
+    Raises:
+        UnsupportedModelError: an image's values are not finite.
+    """
+    flat = explanation.values.reshape(len(explanation), -1)
+    broken = np.flatnonzero(~np.isfinite(flat).all(axis=1))
+    if len(broken):
+        raise UnsupportedModelError(
+            f"the {info.name} of image {broken[0]} has values that are NaN or infinite: numbers "
+            "in the model or in the way back have become too large. Look for the layer with "
+            "probe.activations(), take another method, or other options"
+        )
+    empty = np.flatnonzero(~flat.any(axis=1))
+    if len(empty):
+        warn(
+            f"the {info.name} of image {empty[0]} is zero everywhere"
+            f"{_also(len(empty))}: {_why_empty(explanation, info, int(empty[0]))}"
+        )
+    errors = explanation.diagnostics.get("completeness_error")
+    if errors is not None and "converged" not in explanation.diagnostics:
+        errors = np.asarray(errors)
+        off = np.flatnonzero(errors > _INCOMPLETE)
+        if len(off):
+            warn(
+                f"the {info.name} of image {off[0]} misses its sum by {errors[off[0]]:.0%}"
+                f"{_also(len(off))}. {_why_incomplete(explanation, int(off[0]))}"
+            )
+
+
+def _also(count: int) -> str:
+    return "" if count == 1 else f" ({count} images in all)"
+
+
+def _why_empty(explanation: Explanation, info: MethodInfo, i: int) -> str:
+    of, p = getattr(explanation.target, "of", None), explanation.probability(i)
+    if of in ("probability", "loss") and p is not None and min(p, 1 - p) < _CERTAIN:
+        return (
+            f"the class's probability is {p:.3g}, where it no longer changes with the input; "
+            "take gradient_of='logit'"
+        )
+    if info.needs_layer and not explanation.signed:
+        return (
+            "no position of the layer speaks for the class, or the score does not depend on the "
+            "layer; name another with target_layer_name="
+        )
+    return (
+        "the score does not depend on the input. A detach() in the model, a constant input, units "
+        "that are all off, or a score of 0 are the usual reasons"
+    )
+
+
+def _why_incomplete(explanation: Explanation, i: int) -> str:
+    facts = explanation.diagnostics
+    if "coarse_error" in facts and facts["completeness_error"][i] > 0.7 * facts["coarse_error"][i]:
+        return (
+            "With a third of the steps it misses as much, so more steps will not help: some "
+            "operation of the model has another gradient than its slope, such as a detach(), "
+            "rounding, or a choice"
+        )
+    if "steps" in facts:
+        return "Give more steps=, or tolerance=, which adds them where they are needed"
+    return "Some operation of the model is not followed exactly by this method"

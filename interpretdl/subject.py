@@ -1,0 +1,186 @@
+"""Subject: what is explained, a model, how things become its inputs, and its classes' names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from .data_processor.readers import Batch, read_arrays, read_images
+from .errors import InputError, warn
+from .lrp_model import imagenet_class_names
+from .preprocessing import IMAGENET, Preprocessing
+from .probe import OutputKind, Probe
+from .targets import ScoreKind, TargetLike, target_of
+
+__all__ = ["PreprocessingChoice", "Subject"]
+
+PreprocessingChoice = Preprocessing | None | Literal["model"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, how raw things become its inputs, and the names of its classes.
+
+    Attributes:
+        probe: runs the model.
+        preprocessing: how pictures become inputs; None: inputs are arrays as they are.
+        class_names: a name for each class, or None where they are not known; see `names`.
+        assumed: whether the preprocessing is ImageNet's because nothing said which it is. Float
+            arrays that cannot be a batch of pictures are then taken as they are.
+    """
+
+    probe: Probe
+    preprocessing: Preprocessing | None = IMAGENET
+    class_names: tuple[str, ...] | None = None
+    assumed: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        device: str | None = None,
+        *,
+        output: int | str | Callable[[Any], Any] | None = None,
+        output_kind: OutputKind | None = None,
+        batch_size: int | None = None,
+        preprocessing: PreprocessingChoice = "model",
+        class_names: Sequence[str] | None = None,
+    ) -> Subject:
+        """The subject that a model is, with what the model says of itself.
+
+        Args:
+            model: paddle.nn.Layer in any mode, or a paddle.Model.
+            device, output, output_kind, batch_size: see Probe.
+            preprocessing: how pictures become inputs; "model" takes `model.preprocessing`, or
+                ImageNet's; None takes arrays as they are.
+            class_names: a name for each class; None takes `model.class_names`, or ImageNet's for a
+                model with 1000 classes.
+
+        Raises:
+            InputError: an argument that does not fit.
+        """
+        probe = Probe(model, device, output, batch_size, output_kind)
+        own = getattr(probe.model, "preprocessing", None)
+        chosen = (own or IMAGENET) if preprocessing == "model" else preprocessing
+        if not isinstance(chosen, Preprocessing | None):
+            raise InputError(
+                "preprocessing must be a Preprocessing, None (arrays as they are) or 'model' (the "
+                f"model's own); got {preprocessing!r}"
+            )
+        names = getattr(probe.model, "class_names", None) if class_names is None else class_names
+        return cls(
+            probe,
+            chosen,
+            None if names is None else tuple(names),
+            assumed=preprocessing == "model" and own is None,
+        )
+
+    def with_batch_size(self, batch_size: int | None) -> Subject:
+        """The same subject, which runs at most so many items at once; None changes nothing."""
+        if batch_size is None:
+            return self
+        p = self.probe
+        probe = Probe(p.model, None, p.output, batch_size, p.output_kind)
+        return replace(self, probe=probe)
+
+    def read(
+        self,
+        inputs: Any,
+        *,
+        resize_to: int | None = None,
+        crop_to: int | None = None,
+        frame: int | None = None,
+    ) -> Batch:
+        """What a user gives, as a batch. What could not be read is left out, with a warning.
+
+        Args:
+            inputs: as `Interpreter.explain` takes them.
+            resize_to, crop_to, frame: see `Interpreter.explain`.
+
+        Raises:
+            ImageReadError, InputError: see `read_images` and `read_arrays`.
+        """
+        if self.preprocessing is None or (self.assumed and _is_no_picture(inputs)):
+            if (resize_to, crop_to, frame) != (None, None, None):
+                raise InputError("resize_to, crop_to and frame are for pictures, not for arrays")
+            return read_arrays(inputs)
+        batch = read_images(
+            inputs, self.preprocessing, resize_to=resize_to, crop_to=crop_to, frame=frame
+        )
+        for index, error in batch.failures.items():
+            warn(f"input {index} is left out: {error}")
+        return batch
+
+    def target(
+        self,
+        label: Any,
+        batch: Batch,
+        gradient_of: ScoreKind | None = None,
+        default: ScoreKind = "logit",
+    ) -> TargetLike:
+        """The target that a label means.
+
+        Args:
+            label: None (the top class of each item), an index, a class name, a list or array of
+                these with one per item, or a target.
+            batch: what is explained.
+            gradient_of: which score of the class; None is `default`. A target says itself which
+                score it is.
+
+        Raises:
+            TargetError: no such class, or a wrong number of labels.
+            InputError: gradient_of beside a target that is of another score, or unknown.
+        """
+        if gradient_of is not None and gradient_of not in get_args(ScoreKind):
+            raise InputError(
+                f"gradient_of must be one of {get_args(ScoreKind)}; got {gradient_of!r}"
+            )
+        if callable(label) and gradient_of not in (None, getattr(label, "of", None)):
+            raise InputError(
+                f"label is a target, {label!r}, which says itself which score is explained; leave "
+                f"gradient_of={gradient_of!r} out"
+            )
+        names = self.class_names
+        if names is None and _has_names(label):  # ImageNet's, if there are 1000 classes
+            first = _first(batch.inputs)
+            names = self.names(self.probe.logits(first).shape[-1])
+        return target_of(label, gradient_of or default, names, batch.given, batch.indices)
+
+    def names(self, classes: int) -> tuple[str, ...] | None:
+        """Names for a model with so many classes; None where they are not known.
+
+        Raises:
+            InputError: there are names for another number of classes.
+        """
+        if self.class_names is None:
+            return imagenet_class_names() if classes == 1000 else None
+        if len(self.class_names) != classes:
+            raise InputError(
+                f"{len(self.class_names)} class names were given for a model with {classes} classes"
+            )
+        return self.class_names
+
+
+def _is_no_picture(inputs: Any) -> bool:
+    """Whether this is an array, and not one of three or four axes, as pictures have."""
+    if isinstance(inputs, tuple | list | dict):
+        return isinstance(inputs, dict)
+    shape, dtype = getattr(inputs, "shape", None), str(getattr(inputs, "dtype", ""))
+    return shape is not None and "float" in dtype and len(shape) not in (3, 4)
+
+
+def _has_names(label: Any) -> bool:
+    if isinstance(label, np.ndarray):
+        return label.dtype.kind in "UO"
+    return isinstance(label, str) or (
+        isinstance(label, list | tuple) and any(isinstance(each, str) for each in label)
+    )
+
+
+def _first(inputs: Any) -> Any:
+    if isinstance(inputs, dict):
+        return {name: each[:1] for name, each in inputs.items()}
+    return tuple(each[:1] for each in inputs) if isinstance(inputs, tuple) else inputs[:1]
