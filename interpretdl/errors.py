@@ -76,7 +76,7 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 def warn(message: str) -> None:
     """An InterpretWarning at the line outside of this package that led here."""
-    level, frame = 1, sys._getframe(1)
+    level, frame = 2, sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "interpretdl":
         level, frame = level + 1, frame.f_back
     warnings.warn(message, InterpretWarning, stacklevel=level)

@@ -13,6 +13,7 @@ from .errors import InputError, warn
 from .lrp_model import imagenet_class_names
 from .preprocessing import IMAGENET, Preprocessing
 from .probe import OutputKind, Probe
+from .probe.inputs import rows_of
 from .targets import ScoreKind, TargetLike, target_of
 
 __all__ = ["PreprocessingChoice", "Subject"]
@@ -145,7 +146,7 @@ class Subject:
             )
         names = self.class_names
         if names is None and _has_names(label):  # ImageNet's, if there are 1000 classes
-            first = _first(batch.inputs)
+            first = rows_of(batch.inputs, slice(1))
             names = self.names(self.probe.logits(first).shape[-1])
         return target_of(label, gradient_of or default, names, batch.given, batch.indices)
 
@@ -178,9 +179,3 @@ def _has_names(label: Any) -> bool:
     return isinstance(label, str) or (
         isinstance(label, list | tuple) and any(isinstance(each, str) for each in label)
     )
-
-
-def _first(inputs: Any) -> Any:
-    if isinstance(inputs, dict):
-        return {name: each[:1] for name, each in inputs.items()}
-    return tuple(each[:1] for each in inputs) if isinstance(inputs, tuple) else inputs[:1]

@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 
 from ..errors import InputError
+from .inputs import count, listed
 
 __all__ = ["BatchPlan", "free_bytes"]
 
@@ -34,13 +35,13 @@ class BatchPlan:
         if fixed is not None and fixed < 1:
             raise InputError(f"batch_size must be at least 1, or None; got {fixed}")
         self.fixed = fixed
-        self._bytes_per_image: dict[tuple[tuple[int, ...], bool], int] = {}
+        self._bytes_per_item: dict[tuple[tuple[tuple[int, ...], ...], bool], int] = {}
 
-    def size(self, shape: tuple[int, ...], place: Any, gradient: bool) -> int:
-        """Images of `shape` [C, H, W] to run at once on a paddle place."""
+    def size(self, x: Any, place: Any, gradient: bool) -> int:
+        """Items like those of x, arrays or tensors, to run at once on a paddle place."""
         if self.fixed is not None:
             return self.fixed
-        known = self._bytes_per_image.get((tuple(shape), gradient))
+        known = self._bytes_per_item.get((_shapes(x), gradient))
         if known is None:
             return 1
         # Half of what is free: the operators' own work space is not counted.
@@ -48,13 +49,13 @@ class BatchPlan:
         return int(np.clip(fitting, 1, _LARGEST["gpu" if place.is_gpu_place() else "cpu"]))
 
     def measure(
-        self, stack: contextlib.ExitStack, layers: Iterable[Any], x: paddle.Tensor, gradient: bool
+        self, stack: contextlib.ExitStack, layers: Iterable[Any], x: Any, gradient: bool
     ) -> None:
-        """Learn what images like x need, in the run of x that follows, until `stack` closes."""
-        key = (tuple(x.shape[1:]), gradient)
-        if self.fixed is not None or key in self._bytes_per_image:
+        """Learn what items like x's need, in the run of x that follows, until `stack` closes."""
+        key = (_shapes(x), gradient)
+        if self.fixed is not None or key in self._bytes_per_item:
             return
-        sizes = [_bytes(x)]
+        sizes = [_bytes(part) for part in listed(x)]
 
         def note(layer: Any, inputs: Any, output: Any) -> None:
             if isinstance(output, paddle.Tensor):
@@ -67,9 +68,13 @@ class BatchPlan:
         def done() -> None:
             # Activations, their gradients and as much again; without gradient, a few largest.
             total = 3 * sum(sizes) if gradient else 4 * max(sizes)
-            self._bytes_per_image[key] = max(1, total // int(x.shape[0]))
+            self._bytes_per_item[key] = max(1, total // count(x))
 
         stack.callback(done)
+
+
+def _shapes(x: Any) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(part.shape[1:]) for part in listed(x))
 
 
 def _bytes(tensor: paddle.Tensor) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import paddle
@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 from ..errors import LayerNotFoundError, UnsupportedModelError
 from .output import outline
 
-__all__ = ["Array", "Edits", "Gradients", "Tensor", "concatenated", "to_numpy", "watch"]
+__all__ = [
+    "Array",
+    "Edits",
+    "Gradients",
+    "Rules",
+    "RulesRun",
+    "Tensor",
+    "concatenated",
+    "to_numpy",
+    "watch",
+]
 
 Tensor: TypeAlias = "paddle.Tensor"
 Array = NDArray[Any]
@@ -29,23 +39,52 @@ class Gradients:
     Attributes:
         scores: [N], the target's score.
         outputs: [N, K], the model's output.
-        input: gradient of the score with respect to the input, [N, C, H, W];
-            empty when it was not asked for.
-        relevance: with rules, the input's relevance under them, [N, C, H, W]; else empty.
+        input: gradient of the score with respect to the input, of its shape; for several inputs
+            in their structure, None for those that are not floats; empty when it was not asked for.
+        relevance: with rules, the input's relevance under them, of its shape; else empty.
         activations, gradients: for each layer of `at`, its output and the score's gradient there.
     """
 
     scores: Array
     outputs: Array
-    input: Array = field(default_factory=lambda: np.empty(0))
+    input: Any = field(default_factory=lambda: np.empty(0))
     relevance: Array = field(default_factory=lambda: np.empty(0))
     activations: dict[str, Array] = field(default_factory=dict)
     gradients: dict[str, Array] = field(default_factory=dict)
 
 
+class RulesRun(Protocol):
+    """A composite's rules, attached to a model for one run."""
+
+    leaves: list[Tensor]
+    """After the forward pass: tensors t whose sum of t * gradient is the input's relevance;
+    empty when that is the input alone."""
+
+    def begin(self, x: Tensor) -> Tensor:
+        """Called with the input; returns what the model is given."""
+
+    def settled(self, output: Tensor) -> bool:
+        """Called after the forward pass; False asks for it to be run again.
+
+        Raises:
+            UnsupportedModelError: the rules did not reach an operation that they must.
+        """
+
+
+class Rules(Protocol):
+    """What the probe needs of a composite of rules (see `interpretdl.rules`)."""
+
+    def applied(self, model: Any) -> contextlib.AbstractContextManager[RulesRun]:
+        """Attach the rules until the context ends."""
+
+
 def _joined(parts: Sequence[Any]) -> Any:
     if isinstance(parts[0], dict):
         return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+    if isinstance(parts[0], tuple):
+        return tuple(_joined(each) for each in zip(*parts, strict=True))
+    if parts[0] is None:
+        return None
     return np.concatenate(parts)
 
 

@@ -23,7 +23,9 @@ __all__ = [
     "Target",
     "TargetLike",
     "TopClass",
+    "as_target",
     "check_labels",
+    "checked_score",
     "scores_of",
     "settled",
     "take",
@@ -50,6 +52,31 @@ class Target:
 
 
 TargetLike = Target | Callable[[Tensor], Tensor]
+
+
+def as_target(target: Any) -> TargetLike:
+    """A target as it is; class indexes as a ClassScore.
+
+    Raises:
+        TargetError: neither.
+    """
+    return target if callable(target) else ClassScore(target)
+
+
+def checked_score(target: TargetLike, rows: NDArray[np.int64], output: Tensor) -> Tensor:
+    """The scores [n] of an output, of the items `rows`.
+
+    Raises:
+        TargetError: the target gives something else.
+    """
+    # With edits one input row may become many output rows; the target then is about those.
+    score = (take(target, rows) if len(rows) == len(output) else target)(output)
+    if not isinstance(score, paddle.Tensor) or list(score.shape) != [len(output)]:
+        got = list(score.shape) if isinstance(score, paddle.Tensor) else type(score).__name__
+        raise TargetError(
+            f"a target must return one score per image, a Tensor [{len(output)}]; got {got}"
+        )
+    return score
 
 
 def take(target: TargetLike, indices: NDArray[np.int64]) -> TargetLike:
@@ -97,6 +124,15 @@ def class_indexes(labels: Any) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+def _need_classes(shape: Sequence[int]) -> None:
+    if len(shape) != 2:
+        raise TargetError(
+            f"the model's output is {list(shape)}, not [N, K], so there is no class to take: pick "
+            "a part of it with output=, or give label= a target, a callable output -> one score "
+            "per image"
+        )
+
+
 def checked_kind(of: ScoreKind) -> ScoreKind:
     if of not in get_args(ScoreKind):
         raise InputError(f"the score must be one of {get_args(ScoreKind)}; got {of!r}")
@@ -140,11 +176,7 @@ class ClassScore(Target):
         return self if self.labels.ndim == 0 else ClassScore(self.labels[indices], self.of)
 
     def __call__(self, output: Tensor) -> Tensor:
-        if output.ndim != 2:
-            raise TargetError(
-                f"a class score needs an output [N, K]; this model's is {list(output.shape)}. Pick "
-                "a part of it with output=, or give a target for such outputs"
-            )
+        _need_classes(output.shape)
         n, classes = output.shape
         return class_score(output, labels_of(self.labels, n, classes), self.of)
 
@@ -169,11 +201,7 @@ class TopClass(Target):
         self.of = checked_kind(of)
 
     def settled(self, outputs: NDArray[Any]) -> ClassScore:
-        if outputs.ndim != 2:
-            raise TargetError(
-                f"the model's output is {list(outputs.shape)}, not [N, K], so there is no class to "
-                "take: give label= a target, a callable output -> one score per image"
-            )
+        _need_classes(outputs.shape)
         return ClassScore(outputs.argmax(axis=1), self.of)
 
     def __call__(self, output: Tensor) -> Tensor:

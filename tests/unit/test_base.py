@@ -39,8 +39,10 @@ def test_what_an_explanation_remembers() -> None:
     logits = it.Probe(model).logits(x)
     assert found.labels.tolist() == [0, 1, 2]
     assert found.label_names == ("class-a", "class-b", "class-c")
-    np.testing.assert_array_equal(found.scores, logits[range(3), range(3)])
     e = np.exp(logits.astype(np.float64))
+    losses = -np.log(e[range(3), range(3)] / e.sum(1))
+    np.testing.assert_allclose(found.scores, losses, rtol=1e-4)
+    assert repr(found.target) == "ClassScore([0, 1, 2], of='loss')"
     np.testing.assert_allclose(found.probabilities, e / e.sum(1, keepdims=True), rtol=1e-5)
     facts = json.loads(json.dumps(found.parameters))
     assert facts["target_layer_name"] == "2"

@@ -171,7 +171,11 @@ def test_layers_that_are_not_there(toy: Any) -> None:
     ("x", "says"),
     [
         (np.zeros((0, 3, 4, 4), np.float32), "empty"),
-        (np.zeros(3, np.float32), "shape"),
+        (np.zeros((), np.float32), "shape"),
+        ([1.0, 2.0], "list"),
+        ((np.zeros((2, 3), np.float32), np.zeros(3)), "as many rows"),
+        ({}, "at least one"),
+        (np.array(["a"]), "numbers"),
         (np.zeros((1, 3, 4, 4), np.uint8), "uint8"),
     ],
 )

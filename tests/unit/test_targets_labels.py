@@ -9,18 +9,23 @@ import paddle
 import pytest
 
 import interpretdl as it
-from interpretdl.targets import check_labels, take
-from interpretdl.targets.labels import resolve
+from interpretdl.targets import TopClass, check_labels, settled, take
+from interpretdl.targets.labels import target_of
 
 NAMES = ("tabby, tabby cat", "tiger cat", "tiger, Panthera tigris", "crane", "crane, bird")
 LOGITS = np.array([[0, 1, 2, 3, 9], [5, 4, 3, 2, 1], [0, 0, 7, 0, 0]], np.float32)
 
 
 def resolved(label: Any, names: Any = NAMES, given: int = 3, indices: Any = (0, 1, 2)) -> list[int]:
-    found = resolve(label, LOGITS[: len(indices)], names, given, indices)
-    assert isinstance(found, np.ndarray)
-    assert found.dtype == np.int64
-    return found.tolist()
+    logits = LOGITS[: len(indices)]
+    target = target_of(label, "logit", names, given, indices)
+    scores = target(paddle.to_tensor(logits))
+    found = settled(target, logits)
+    assert isinstance(found, it.ClassScore)
+    assert found.labels.dtype == np.int64
+    labels = np.broadcast_to(found.labels, len(logits))
+    np.testing.assert_array_equal(scores.numpy(), logits[range(len(logits)), labels])
+    return labels.tolist()  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -100,10 +105,20 @@ def test_labels_stay_with_their_pictures_when_some_cannot_be_read() -> None:
 def test_targets_are_passed_on_and_needed_where_there_are_no_classes() -> None:
     target = it.ClassScore(1)
     maps = np.zeros((2, 3, 4, 4), np.float32)
-    assert resolve(target, maps, None, 2, (0, 1)) is target
+    assert target_of(target, "logit", None, 2, (0, 1)) is target
     for label in (None, 1, "tiger cat"):
         with pytest.raises(it.TargetError, match=r"\[2, 3, 4, 4\], not \[N, K\].*a target"):
-            resolve(label, maps, NAMES, 2, (0, 1))
+            target_of(label, "logit", NAMES, 2, (0, 1))(paddle.to_tensor(maps))
+
+
+def test_the_top_class_is_settled_by_outputs() -> None:
+    for of in ("logit", "contrast"):
+        top = TopClass(of)
+        fixed = top.settled(LOGITS)
+        assert (fixed.labels.tolist(), fixed.of) == ([4, 0, 2], of)
+        z = paddle.to_tensor(LOGITS)
+        np.testing.assert_array_equal(top(z).numpy(), fixed(z).numpy())
+    assert repr(TopClass()) == "TopClass(of='logit')"
 
 
 # -- scores ----------------------------------------------------------------------------------------
