@@ -52,3 +52,13 @@ def plain_gradient(model: Any, x: Array, label: int) -> Array:
     tensor = paddle.to_tensor(x, stop_gradient=False)
     (found,) = paddle.grad(model(tensor)[:, label].sum(), [tensor])
     return np.asarray(found.numpy())
+
+
+def attributed(
+    interpreter: Any, x: Array, labels: Any, gradient_of: Any = None, **options: Any
+) -> Any:
+    """What `attribute` gives for class indexes, with the method's own score if none is named."""
+    from interpretdl import ClassScore
+
+    target = ClassScore(labels, gradient_of or interpreter.gradient_of)
+    return interpreter.attribute(x, target, **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, get_args
@@ -10,9 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, InterpretWarning
+from ..errors import InputError, warn
 from ..registry import register
-from ..targets import TargetLike
+from ..targets import TargetLike, settled
 from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
 from .layer_function import LayerFunction
@@ -75,6 +74,7 @@ def refined(rule: PathRule, steps: int, most: int) -> tuple[Vector, Vector, list
 @register(
     "integrated_gradients",
     layout="nchw",
+    one_pass=True,
     inputs=("pictures", "arrays"),
     signed=True,
     paper="Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, 2017",
@@ -125,7 +125,8 @@ class IntegratedGradientsInterpreter(Interpreter):
 
         Returns:
             float64 [N, C, H, W], or the layer's shape. Diagnostics, each [N]: "completeness_error",
-            "steps", "score_difference" f(x) - f(b), and with a tolerance "converged".
+            "coarse_error" (by a third of the steps), "steps", "score_difference" f(x) - f(b), and
+            with a tolerance "converged".
 
         Raises:
             InputError: an option that does not fit.
@@ -147,7 +148,15 @@ class IntegratedGradientsInterpreter(Interpreter):
         def start(image: int) -> Array:
             return space.at(make(image))
 
-        rise = self._rise(space, start, target)
+        outputs, begins = self._ends(space, start)
+        target = settled(target, outputs)
+        rise = np.array(
+            [
+                space.scores(i, outputs[i : i + 1], target)[0]
+                - space.scores(i, begins[i], target).mean()
+                for i in range(len(x))
+            ]
+        )
 
         def draw(image: int, numbers: range) -> Samples:
             node, line = np.divmod(np.asarray(numbers), lines)
@@ -156,10 +165,11 @@ class IntegratedGradientsInterpreter(Interpreter):
             t = nodes[node].astype(way.dtype).reshape(-1, *[1] * (way.ndim - 1))
             return Samples(begin + t * way, way, weights[node])
 
-        mean = Moments(len(x), order=1)
+        mean = _PathMean(len(x))
 
-        def error(image: int) -> float:
-            short = abs(float(mean.mean[image].sum()) - rise[image])
+        def error(image: int, total: float | None = None) -> float:
+            total = float(mean.mean[image].sum()) if total is None else total
+            short = abs(total - rise[image])
             return 0.0 if short == 0 else short / abs(rise[image]) if rise[image] else np.inf
 
         sizes = [lines * (n + (rule == "trapezoid")) for n in levels]
@@ -178,31 +188,50 @@ class IntegratedGradientsInterpreter(Interpreter):
         errors = np.array([error(i) for i in range(len(x))])
         facts = {
             "completeness_error": errors,
+            "coarse_error": np.array([error(i, mean.coarse(i)) for i in range(len(x))]),
             "steps": np.array([levels[sizes.index(n)] for n in taken]),
             "score_difference": rise,
         }
         if tolerance is not None:
             facts["converged"] = errors <= tolerance
             if missed := int((errors > tolerance).sum()):
-                warnings.warn(
+                warn(
                     f"{missed} of {len(x)} images did not meet tolerance={tolerance} within "
                     f"max_steps={max_steps} (the worst error is {errors.max():.2g}); see "
-                    "diagnostics['converged']",
-                    InterpretWarning,
-                    stacklevel=2,
+                    "diagnostics['converged']"
                 )
-        return Attribution(mean.mean, facts)
+        return Attribution(mean.mean, facts, outputs=outputs)
 
-    def _rise(
-        self, space: LayerFunction, start: Callable[[int], Array], target: TargetLike
-    ) -> Vector:
-        """f(x) less the mean of f(b), [N]."""
-        rises = []
-        for image, value in enumerate(space.values):
-            outputs = space.outputs(image, np.concatenate([value[None], start(image)]))
-            scores = space.scores(image, outputs, target)
-            rises.append(scores[0] - scores[1:].mean())
-        return np.array(rises)
+    @staticmethod
+    def _ends(space: LayerFunction, start: Callable[[int], Array]) -> tuple[Array, list[Array]]:
+        """The model's outputs for the images, [N, K], and for each image's baselines, [B, K]."""
+        found = [
+            space.outputs(image, np.concatenate([value[None], start(image)]))
+            for image, value in enumerate(space.values)
+        ]
+        return np.stack([outputs[0] for outputs in found]), [outputs[1:] for outputs in found]
+
+
+class _PathMean(Moments):
+    """The mean over a path, and the sum that a third of its nodes would give."""
+
+    def __init__(self, images: int) -> None:
+        super().__init__(images, order=1)
+        self._sums_of_third = np.zeros((images, 2))
+        self._seen = np.zeros(images, np.int64)
+
+    def add(self, image: int, values: Array, weights: Array | None = None) -> None:
+        super().add(image, values, weights)
+        third = (self._seen[image] + np.arange(len(values))) % 3 == 1
+        self._seen[image] += len(values)
+        w = np.ones(len(values)) if weights is None else weights
+        sums = values.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
+        self._sums_of_third[image] += [(w * sums)[third].sum(), w[third].sum()]
+
+    def coarse(self, image: int) -> float:
+        """The sum of the map from every third node; NaN with fewer than two nodes."""
+        total, weight = self._sums_of_third[image]
+        return float(total / weight) if weight else float("nan")
 
 
 IntGradCVInterpreter = IntegratedGradientsInterpreter

@@ -1,15 +1,14 @@
-"""Where samples lie: among the inputs, or among the values of an inner layer."""
+"""The model as a function of its input, or of what an inner layer gives."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import paddle
 from numpy.typing import NDArray
 
-from ..errors import InterpretWarning, ResourceError
+from ..errors import ResourceError, warn
 from ..probe import Array, Probe, Tensor
 from ..targets import TargetLike, take
 
@@ -17,7 +16,8 @@ __all__ = ["LayerFunction"]
 
 
 class LayerFunction:
-    """Values of N images at the input or at a layer, and gradients at any values there.
+    """The score as a function of the input or of a layer's values: values of N images there, and
+    gradients at any others.
 
     At a layer the rest of the network is seen as a function of the layer's values alone. A layer
     through which everything passes is computed from those values with no run of what comes before.
@@ -26,7 +26,7 @@ class LayerFunction:
 
     Args:
         probe: runs the model.
-        x: float [N, C, H, W].
+        x: float [N, ...].
         layer: a layer's name, for its output; "name:input" for what goes in; None for the input.
 
     Raises:
@@ -38,11 +38,9 @@ class LayerFunction:
         self.values = self.at(x)
         self.shared = layer is None or self._everything_passes(layer)
         if not self.shared:
-            warnings.warn(
+            warn(
                 f"not everything passes through layer {layer!r}: what passes by it is held at "
-                "the image's own values, and the attribution is of the rest",
-                InterpretWarning,
-                stacklevel=2,
+                "the image's own values, and the attribution is of the rest"
             )
 
     def at(self, inputs: Array) -> Array:

@@ -10,8 +10,10 @@ from ..registry import MethodInfo
 
 __all__ = ["scrutinize"]
 
-# A completeness error above this is no rounding, and no matter of a few steps more.
+# A completeness error above this is no rounding.
 _INCOMPLETE = 0.1
+# With fewer steps on a path nothing can be said of what more would bring.
+_STEPS = 20
 _CERTAIN = 1e-6
 
 
@@ -39,14 +41,20 @@ def scrutinize(explanation: Explanation, info: MethodInfo) -> None:
             f"the {info.name} of image {empty[0]} is zero everywhere"
             f"{_also(len(empty))}: {_why_empty(explanation, info, int(empty[0]))}"
         )
-    errors = explanation.diagnostics.get("completeness_error")
-    if errors is not None and "converged" not in explanation.diagnostics:
-        errors = np.asarray(errors)
-        off = np.flatnonzero(errors > _INCOMPLETE)
+    facts = explanation.diagnostics
+    if "completeness_error" in facts:
+        errors, coarse = facts["completeness_error"], facts.get("coarse_error")
+        off = errors > _INCOMPLETE
+        if coarse is not None:  # a path: with few steps, or where steps do help, more will do
+            off &= (errors > 0.7 * coarse) & (facts["steps"] >= _STEPS)
+        off = np.flatnonzero(off)
         if len(off):
+            steps = "" if coarse is None else ", and by as much with a third of the steps"
             warn(
-                f"the {info.name} of image {off[0]} misses its sum by {errors[off[0]]:.0%}"
-                f"{_also(len(off))}. {_why_incomplete(explanation, int(off[0]))}"
+                f"the {info.name} of image {off[0]} misses its sum by {errors[off[0]]:.0%}{steps}"
+                f"{_also(len(off))}: some operation of the model has another gradient than its "
+                "slope, such as a detach(), rounding or a choice, so the map leaves out what goes "
+                "through it"
             )
 
 
@@ -70,16 +78,3 @@ def _why_empty(explanation: Explanation, info: MethodInfo, i: int) -> str:
         "the score does not depend on the input. A detach() in the model, a constant input, units "
         "that are all off, or a score of 0 are the usual reasons"
     )
-
-
-def _why_incomplete(explanation: Explanation, i: int) -> str:
-    facts = explanation.diagnostics
-    if "coarse_error" in facts and facts["completeness_error"][i] > 0.7 * facts["coarse_error"][i]:
-        return (
-            "With a third of the steps it misses as much, so more steps will not help: some "
-            "operation of the model has another gradient than its slope, such as a detach(), "
-            "rounding, or a choice"
-        )
-    if "steps" in facts:
-        return "Give more steps=, or tolerance=, which adds them where they are needed"
-    return "Some operation of the model is not followed exactly by this method"

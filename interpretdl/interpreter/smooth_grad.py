@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -10,7 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, InterpretWarning
+from ..errors import InputError, warn
 from ..registry import register
 from ..targets import ScoreKind, TargetLike
 from .base import Array, Attribution, Interpreter
@@ -133,12 +132,10 @@ class NoisyMean:
         if self.tolerance is not None:
             facts["converged"] = relative <= self.tolerance
             if missed := int((relative > self.tolerance).sum()):
-                warnings.warn(
+                warn(
                     f"{missed} of {len(values)} images did not meet tolerance={self.tolerance} "
                     f"within max_samples={self.max_samples} (the worst error is "
-                    f"{relative.max():.2g}); see diagnostics['converged']",
-                    InterpretWarning,
-                    stacklevel=4,
+                    f"{relative.max():.2g}); see diagnostics['converged']"
                 )
         return Attribution(values, facts)
 

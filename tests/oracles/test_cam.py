@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 import interpretdl as it
+from tests.probes import attributed
 
 Array = NDArray[Any]
 
@@ -31,7 +32,7 @@ def values(result: Any) -> Array:
 
 def run(method: str, model: Any, x: Array, labels: Any = LABELS, **options: Any) -> Array:
     interpreter = it.registry.find(method).cls(model, batch_size=options.pop("batch_size", None))
-    return values(interpreter.attribute(x, labels, **options))
+    return values(attributed(interpreter, x, labels, **options))
 
 
 def split(model: Any, layer: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
@@ -317,7 +318,7 @@ def test_ablation_cam_runs_the_tail_only(toy: Any) -> None:
             lambda _, inputs, output, name=name: rows[name].append(output.shape[0])
         )
     interpreter = it.AblationCAMInterpreter(model)
-    result = interpreter.attribute(x, LABELS[:1])
+    result = attributed(interpreter, x, LABELS[:1])
     alive = interpreter.probe.activations(x, "5")["5"].any(axis=(0, 2, 3)).sum()
     assert 1 < alive < 6  # channels that are 0 are not run
     assert result.diagnostics["ablations"].tolist() == [alive]

@@ -10,6 +10,7 @@ import pytest
 from paddle import nn
 
 import interpretdl as it
+from tests.probes import attributed
 
 METHODS = [
     *("ablation_cam", "cam", "eigen_cam", "grad_cam", "grad_cam_plus_plus"),
@@ -20,7 +21,7 @@ LABELS = np.array([1, 4, 0])
 
 def run(method: str, model: Any, **options: Any) -> Any:
     x = np.random.default_rng(1).normal(size=(3, 3, 12, 12)).astype(np.float32)
-    return it.registry.find(method).cls(model).attribute(x, LABELS, **options)
+    return attributed(it.registry.find(method).cls(model), x, LABELS, **options)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import interpretdl as it
 from interpretdl import Preprocessing, Probe
 from interpretdl.errors import InputError, UnsupportedModelError
 from tests.oracles.rules_numpy import Array, relative
+from tests.probes import attributed
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-9}
 LABELS = [1, 3]
@@ -40,7 +41,7 @@ def pairs(shape: tuple[int, ...], dtype: str = "float32") -> tuple[Any, Any]:
 
 
 def explained(model: Any, x: Any, references: Any) -> tuple[Array, Array]:
-    found = it.DeepLIFTInterpreter(model).attribute(x, np.array(LABELS), baselines=references)
+    found = attributed(it.DeepLIFTInterpreter(model), x, np.array(LABELS), baselines=references)
     return np.asarray(found.values), np.asarray(found.diagnostics["completeness_error"])
 
 
@@ -160,8 +161,11 @@ def test_sums_to_the_difference(name: str, dtype: str) -> None:
     np.testing.assert_allclose(found.sum((1, 2, 3)), change, rtol=tolerance)
     assert np.all(error < 1e-5)
     for k in range(2):
-        one = it.DeepLIFTInterpreter(model).attribute(
-            x[k : k + 1], np.array(LABELS[k : k + 1]), baselines=references[k : k + 1]
+        one = attributed(
+            it.DeepLIFTInterpreter(model),
+            x[k : k + 1],
+            np.array(LABELS[k : k + 1]),
+            baselines=references[k : k + 1],
         )
         assert relative(one.values[0], found[k]) < tolerance
     # Image and reference exchanged, it is the negative: no multiplier knows which is which.
@@ -206,7 +210,7 @@ def test_baselines() -> None:
     interpreter = it.DeepLIFTInterpreter(model)
 
     def found(baselines: Any) -> Array:
-        return np.asarray(interpreter.attribute(x, np.array(LABELS), baselines=baselines).values)
+        return np.asarray(attributed(interpreter, x, np.array(LABELS), baselines=baselines).values)
 
     same = {
         "black": np.broadcast_to(low[0], x.shape[1:]),

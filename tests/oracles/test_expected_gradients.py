@@ -14,8 +14,9 @@ from paddle import nn
 import interpretdl as it
 from interpretdl.interpreter.expected_gradients import expectation, lines
 from interpretdl.interpreter.integrated_gradients import quadrature
-from interpretdl.interpreter.layer_function import Space
+from interpretdl.interpreter.layer_function import LayerFunction
 from interpretdl.targets import ClassScore
+from tests.probes import attributed
 
 Array = NDArray[Any]
 SHAPE = (3, 4, 5)
@@ -81,8 +82,14 @@ def slow(
 @pytest.mark.parametrize("layer", [None, "act", "first"])
 def test_equals_numpy_with_the_same_draws(layer: str | None, smoothing: float) -> None:
     net, x = Net(), images()
-    found = it.ExpectedGradientsInterpreter(net, BACKGROUND, batch_size=6).attribute(
-        x, LABELS, nsamples=15, local_smoothing=smoothing, layer=layer, seed=3
+    found = attributed(
+        it.ExpectedGradientsInterpreter(net, BACKGROUND, batch_size=6),
+        x,
+        LABELS,
+        nsamples=15,
+        local_smoothing=smoothing,
+        layer=layer,
+        seed=3,
     )
     for i, label in enumerate(LABELS):
         if layer == "act":  # its input is the hidden layer's output
@@ -106,10 +113,10 @@ def test_equals_numpy_with_the_same_draws(layer: str | None, smoothing: float) -
 def test_one_baseline_on_a_fixed_grid_is_integrated_gradients() -> None:
     net, x = Net(), images()
     method = it.IntegratedGradientsInterpreter(net)
-    path = method.attribute(
-        x, LABELS, baselines=BACKGROUND[0], steps=12, gradient_of="logit"
+    path = attributed(
+        method, x, LABELS, baselines=BACKGROUND[0], steps=12, gradient_of="logit"
     ).values
-    space, nodes = Space(method.probe, x), quadrature("midpoint", 12)[0]
+    space, nodes = LayerFunction(method.probe, x), quadrature("midpoint", 12)[0]
     sampler = lines(x, lambda i: BACKGROUND[:1], np.zeros(2), seed=0, times=nodes)
     moments = expectation(space, [ClassScore(LABELS)], sampler, 12, "test")[0]
     np.testing.assert_allclose(moments.mean, path, rtol=1e-9, atol=1e-14)
@@ -119,11 +126,9 @@ def test_one_baseline_on_a_fixed_grid_is_integrated_gradients() -> None:
 def test_the_sum_is_the_score_less_the_backgrounds_mean(layer: str | None) -> None:
     net, x = Net(), images(4)
     labels = np.array([0, 1, 2, 3])
-    facts = (
-        it.ExpectedGradientsInterpreter(net, BACKGROUND)
-        .attribute(x, labels, nsamples=400, layer=layer)
-        .diagnostics
-    )
+    facts = attributed(
+        it.ExpectedGradientsInterpreter(net, BACKGROUND), x, labels, nsamples=400, layer=layer
+    ).diagnostics
     rise = net.logits(x)[range(4), labels] - net.logits(BACKGROUND)[:, labels].mean(axis=0)
     error = facts["sum_standard_error"]
     assert (np.abs(facts["sum"] - rise) < 4 * error).all()
@@ -133,7 +138,7 @@ def test_the_sum_is_the_score_less_the_backgrounds_mean(layer: str | None) -> No
 def test_the_standard_error_is_what_repetitions_show() -> None:
     net, x = Net(), images(1)
     method = it.ExpectedGradientsInterpreter(net, BACKGROUND)
-    runs = [method.attribute(x, LABELS[:1], nsamples=25, seed=s) for s in range(60)]
+    runs = [attributed(method, x, LABELS[:1], nsamples=25, seed=s) for s in range(60)]
     spread = np.std([run.values for run in runs], axis=0, ddof=1)
     said = np.sqrt(np.mean([run.diagnostics["standard_error"] ** 2 for run in runs], axis=0))
     assert np.linalg.norm(said) == pytest.approx(np.linalg.norm(spread), rel=0.15)
@@ -151,7 +156,7 @@ def test_ranked_outputs(order: Any, key: Any) -> None:
     assert found.images.shape == (2, 4, 5, 3)
     np.testing.assert_array_equal(found.indexes, np.argsort(key(net.logits(x)), axis=1)[:, :2])
     for k in range(2):  # every class has the same draws as if it were alone
-        alone = method.attribute(x, found.indexes[:, k], nsamples=10, seed=6)
+        alone = attributed(method, x, found.indexes[:, k], nsamples=10, seed=6)
         np.testing.assert_allclose(found.values[:, k], alone.values, rtol=1e-5, atol=1e-7)
         error = alone.diagnostics["standard_error"]
         np.testing.assert_allclose(found.standard_errors[:, k], error, rtol=1e-5, atol=1e-7)
@@ -171,14 +176,18 @@ def test_the_cut_and_the_company_do_not_matter(toy: Any, size: int, layer: str |
     rng = np.random.default_rng(0)
     x, background = (rng.normal(size=(n, 3, 8, 8)).astype(np.float32) for n in (2, 5))
     whole, cut = (
-        it.ExpectedGradientsInterpreter(toy(), background, batch_size=n).attribute(
-            x, LABELS, nsamples=12, layer=layer
+        attributed(
+            it.ExpectedGradientsInterpreter(toy(), background, batch_size=n),
+            x,
+            LABELS,
+            nsamples=12,
+            layer=layer,
         )
         for n in (None, size)
     )
     assert np.linalg.norm(cut.values - whole.values) <= 1e-5 * np.linalg.norm(whole.values)
     method = it.ExpectedGradientsInterpreter(toy(), background, batch_size=size)
-    alone = method.attribute(x[:1], LABELS[:1], nsamples=12, layer=layer)
+    alone = attributed(method, x[:1], LABELS[:1], nsamples=12, layer=layer)
     assert np.linalg.norm(alone.values[0] - whole.values[0]) <= 1e-5 * np.linalg.norm(whole.values)
 
 
@@ -212,12 +221,12 @@ def test_the_default_background_is_five_greys() -> None:
     )
     plain = np.broadcast_to(expected, (5, *SHAPE))
     got, same = (
-        it.ExpectedGradientsInterpreter(net, b).attribute(x, LABELS, nsamples=9).values
+        attributed(it.ExpectedGradientsInterpreter(net, b), x, LABELS, nsamples=9).values
         for b in (None, plain)
     )
     np.testing.assert_allclose(got, same, atol=0.02 * np.abs(same).max())  # 64/255 is not 1/4
-    with pytest.raises(it.InputError, match="Give the interpreter a background="):
-        it.ExpectedGradientsInterpreter(net).attribute(x[:, :2], LABELS)
+    with pytest.raises(it.InputError, match="background=None needs to know what black and white are"):
+        attributed(it.ExpectedGradientsInterpreter(net), x[:, :2], LABELS)
 
 
 @pytest.mark.parametrize("baselines", [None, "several", "each"])
@@ -230,8 +239,14 @@ def test_grad_shap_equals_numpy(baselines: str | None) -> None:
         "each": [BACKGROUND[:1], BACKGROUND[1:2]],
     }[baselines]
     given: Any = {None: None, "several": list(BACKGROUND[:2]), "each": BACKGROUND[:2]}[baselines]
-    found = it.GradShapCVInterpreter(net).attribute(
-        x, LABELS, baselines=given, n_samples=11, seed=4, gradient_of="logit"
+    found = attributed(
+        it.GradShapCVInterpreter(net),
+        x,
+        LABELS,
+        baselines=given,
+        n_samples=11,
+        seed=4,
+        gradient_of="logit",
     )
     for i, label in enumerate(LABELS):
         sigma = 0.1 * (x[i].max() - x[i].min())
@@ -271,8 +286,12 @@ def test_too_little_memory_for_a_chunk_of_a_layers_values_halves_it() -> None:
             return self.last(h)
 
     whole, halved = (
-        it.ExpectedGradientsInterpreter(net, BACKGROUND, batch_size=8).attribute(
-            images(), LABELS, nsamples=10, layer="act"
+        attributed(
+            it.ExpectedGradientsInterpreter(net, BACKGROUND, batch_size=8),
+            images(),
+            LABELS,
+            nsamples=10,
+            layer="act",
         )
         for net in (Net(), Small())
     )
@@ -291,8 +310,12 @@ def test_ctrl_c_leaves_the_model_as_it_was() -> None:
     net.act.register_forward_post_hook(stop)
     frozen = [p.stop_gradient for p in net.parameters()]
     with pytest.raises(KeyboardInterrupt):
-        it.ExpectedGradientsInterpreter(net, BACKGROUND, batch_size=2).attribute(
-            images(), LABELS, nsamples=50, layer="last"
+        attributed(
+            it.ExpectedGradientsInterpreter(net, BACKGROUND, batch_size=2),
+            images(),
+            LABELS,
+            nsamples=50,
+            layer="last",
         )
     assert all(layer.training for layer in net.sublayers())
     assert [p.stop_gradient for p in net.parameters()] == frozen

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 import interpretdl as it
+from tests.probes import attributed
 
 Array = NDArray[np.float64]
 KINDS = ["logit", "probability", "loss", "contrast"]
@@ -52,7 +53,7 @@ def score_gradient(z: Array, labels: NDArray[np.int64], of: str) -> Array:
 
 def attribute(model: Any, x: Any, labels: Any, **options: Any) -> Array:
     """As the method gives it, in the model's precision."""
-    found = it.GradientInterpreter(model).attribute(x, np.asarray(labels), **options)
+    found = attributed(it.GradientInterpreter(model), x, np.asarray(labels), **options)
     return np.asarray(found.values)
 
 

@@ -14,6 +14,7 @@ from paddle import nn
 import interpretdl as it
 from interpretdl.data_processor.readers import read_images
 from interpretdl.interpreter.integrated_gradients import quadrature, refined
+from tests.probes import attributed
 
 RULES = ("midpoint", "gauss_legendre", "trapezoid", "left", "right")
 
@@ -63,8 +64,14 @@ def test_a_layer_that_not_everything_passes_holds_the_rest() -> None:
     model, x = Branches(), np.random.default_rng(0).normal(size=(2, 1, 2, 2))
     base = np.ones((1, 2, 2))
     with pytest.warns(it.InterpretWarning, match="not everything passes through layer 'a'"):
-        got = it.IntegratedGradientsInterpreter(model).attribute(
-            x, np.array([2, 1]), baselines=base, layer="a", steps=1, gradient_of="logit"
+        got = attributed(
+            it.IntegratedGradientsInterpreter(model),
+            x,
+            np.array([2, 1]),
+            baselines=base,
+            layer="a",
+            steps=1,
+            gradient_of="logit",
         )
     a, b = (m.weight.numpy() for m in (model.a, model.b))
     for i, label in enumerate((2, 1)):

@@ -14,6 +14,7 @@ from paddle import nn
 
 import interpretdl as it
 from interpretdl.interpreter.baselines import baselines_of
+from tests.probes import attributed
 
 Array = NDArray[np.float64]
 RULES = ("midpoint", "gauss_legendre", "trapezoid", "left", "right")
@@ -81,7 +82,7 @@ def interpreter(model: Any, **settings: Any) -> it.IntegratedGradientsInterprete
 
 def attribute(model: Any, x: Array, labels: Any = LABELS, **options: Any) -> Array:
     settings = {k: options.pop(k) for k in ("batch_size", "preprocessing") if k in options}
-    return interpreter(model, **settings).attribute(x, labels, **options).values
+    return attributed(interpreter(model, **settings), x, labels, **options).values
 
 
 def slow_path(
@@ -189,8 +190,14 @@ def test_integer_baselines_are_pictures() -> None:
 def test_exact_on_linear_functions(rule: Any) -> None:
     model, x = polynomial(1), images()
     base = np.ones(SHAPE)
-    got = interpreter(model).attribute(
-        x, np.ones(3, int), baselines=base, steps=1, rule=rule, gradient_of="logit"
+    got = attributed(
+        interpreter(model),
+        x,
+        np.ones(3, int),
+        baselines=base,
+        steps=1,
+        rule=rule,
+        gradient_of="logit",
     )
     weights = model.terms[0].numpy()[:, 1].reshape(SHAPE)
     np.testing.assert_allclose(got.values, weights * (x - base), rtol=1e-12)
@@ -228,7 +235,7 @@ def test_identities() -> None:
     net, other, x = Net(), Net(seed=1), images()
     base = np.random.default_rng(8).normal(size=x.shape)
 
-    same = interpreter(net).attribute(x, LABELS, baselines=x, steps=3)
+    same = attributed(interpreter(net), x, LABELS, baselines=x, steps=3)
     assert not same.values.any()
     assert not same.diagnostics["completeness_error"].any()
 
@@ -251,7 +258,7 @@ def test_identities() -> None:
     np.testing.assert_allclose(moved, forth, atol=1e-12)
 
     rise = [net.score(x[i], c) - net.score(base[i], c) for i, c in enumerate(LABELS)]
-    found = interpreter(net).attribute(x, LABELS, baselines=base, steps=400)
+    found = attributed(interpreter(net), x, LABELS, baselines=base, steps=400)
     np.testing.assert_allclose(found.diagnostics["score_difference"], rise, rtol=1e-9)
     np.testing.assert_allclose(found.values.sum((1, 2, 3)), rise, rtol=1e-4)
     error = np.abs(found.values.sum((1, 2, 3)) - rise) / np.abs(rise)
@@ -295,8 +302,15 @@ def test_tolerance_adds_steps_and_uses_those_taken(rule: Any) -> None:
     x, base = images(4), 0.5 * np.ones(SHAPE)
     x[2] = base + 1e-3  # nearly straight: converges at once
     labels, model = np.array([1, 0, 2, 1]), Counted(Net())
-    found = interpreter(model).attribute(
-        x, labels, baselines=base, rule=rule, steps=2, tolerance=0.01, max_steps=5000
+    found = attributed(
+        interpreter(model),
+        x,
+        labels,
+        baselines=base,
+        rule=rule,
+        steps=2,
+        tolerance=0.01,
+        max_steps=5000,
     )
     steps, facts = found.diagnostics["steps"], found.diagnostics
     assert facts["converged"].all()
@@ -312,8 +326,8 @@ def test_tolerance_adds_steps_and_uses_those_taken(rule: Any) -> None:
 
 def test_what_does_not_converge_is_flagged() -> None:
     with pytest.warns(it.InterpretWarning, match="3 of 3 images did not meet tolerance=1e-09"):
-        found = interpreter(Net()).attribute(
-            images(), LABELS, rule="left", steps=2, tolerance=1e-9, max_steps=7
+        found = attributed(
+            interpreter(Net()), images(), LABELS, rule="left", steps=2, tolerance=1e-9, max_steps=7
         )
     assert not found.diagnostics["converged"].any()
     assert found.diagnostics["steps"].tolist() == [4, 4, 4]
@@ -324,8 +338,14 @@ def test_a_layers_attribution(layer: str) -> None:
     """The path is straight in the layer's values, and the rest of the network is the function."""
     net, x = Net(), images()
     base = np.random.default_rng(9).normal(size=x.shape)
-    found = interpreter(net, batch_size=4).attribute(
-        x, LABELS, baselines=base, steps=3, layer=layer, gradient_of="logit"
+    found = attributed(
+        interpreter(net, batch_size=4),
+        x,
+        LABELS,
+        baselines=base,
+        steps=3,
+        layer=layer,
+        gradient_of="logit",
     )
     for i, label in enumerate(LABELS):
         ends = [v.ravel() @ net.v for v in (x[i], base[i])]

@@ -17,6 +17,7 @@ from interpretdl.errors import UnsupportedModelError
 from interpretdl.rules import COMPOSITES
 from tests.oracles import rules_numpy as oracle
 from tests.oracles.rules_numpy import Array, relative
+from tests.probes import attributed
 
 SHAPE, LABELS = (3, 5, 5), [1, 3]
 METHODS = {"guided": it.GuidedBPInterpreter, "deconvnet": it.DeconvnetInterpreter}
@@ -94,7 +95,7 @@ def images(dtype: str = "float32") -> Any:
 
 
 def explained(model: Any, rule: str, x: Any) -> Array:
-    return np.asarray(METHODS[rule](model).attribute(x, np.array(LABELS)))
+    return np.asarray(attributed(METHODS[rule](model), x, np.array(LABELS)))
 
 
 @pytest.mark.parametrize("relu", RELUS)
@@ -108,7 +109,7 @@ def test_backward_by_hand(relu: str, rule: str, dtype: str, tolerance: float) ->
     if relu == "fused" and dtype == "float64":
         tolerance = 1e-6  # a variance of 1 - 1e-5 is not exact in float32
     assert relative(explained(model, rule, x), expected) < tolerance
-    singles = [METHODS[rule](model).attribute(x[k : k + 1], LABELS[k])[0] for k in range(2)]
+    singles = [attributed(METHODS[rule](model), x[k : k + 1], LABELS[k])[0] for k in range(2)]
     assert relative(singles, expected) < tolerance
 
 
@@ -166,7 +167,7 @@ def test_other_scores(rule: str) -> None:
         mixed = matrix @ np.where(np.arange(5) == label, 1, -0.25)
         by_hand.last = (np.stack([mixed] * 5, axis=1), bias)
         expected.append(by_hand.backward(image, label, rule))
-    found = METHODS[rule](model).attribute(x, np.array(LABELS), gradient_of="contrast")
+    found = attributed(METHODS[rule](model), x, np.array(LABELS), gradient_of="contrast")
     assert relative(found, expected) < 1e-5
 
 
@@ -174,9 +175,9 @@ def test_guided_grad_cam_is_the_product() -> None:
     from interpretdl.data_processor.heatmaps import heatmap_of
 
     model, x = Network(RELUS["layers"]), images()
-    cam = it.GradCAMInterpreter(model).attribute(x, np.array(LABELS), target_layer_name="two")
-    found = it.GuidedGradCAMInterpreter(model).attribute(
-        x, np.array(LABELS), target_layer_name="two"
+    cam = attributed(it.GradCAMInterpreter(model), x, np.array(LABELS), target_layer_name="two")
+    found = attributed(
+        it.GuidedGradCAMInterpreter(model), x, np.array(LABELS), target_layer_name="two"
     )
     wide = heatmap_of(np.asarray(cam), (5, 5), signed=False)[:, None]
     assert np.abs(found).max() > 0

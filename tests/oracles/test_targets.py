@@ -51,7 +51,7 @@ def test_class_score() -> None:
     [
         (4, (2, 4), r"label 4 is not in \[0, 4\)"),
         ([0, 1, 2], (2, 4), "3 labels were given for 2 images"),
-        (0, (2, 4, 5, 5), r"\[N, K\].*\[2, 4, 5, 5\].*output="),
+        (0, (2, 4, 5, 5), r"\[2, 4, 5, 5\], not \[N, K\].*output="),
     ],
 )
 def test_class_score_that_does_not_fit(labels: Any, shape: tuple[int, ...], says: str) -> None:
