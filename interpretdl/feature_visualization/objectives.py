@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
-
-import numpy as np
-import paddle
-import paddle.nn.functional as F
+from typing import Literal, get_args
 
 from ..errors import InputError
-from ..targets import check_labels
+from ..probe import Tensor
+from ..targets import ClassScore
 
 __all__ = ["ClassObjective", "Objective", "channel", "class_score", "unit"]
 
-Tensor: TypeAlias = "paddle.Tensor"
 ClassObjective = Literal["log_probability", "logit"]
 
 
@@ -44,11 +40,11 @@ def class_score(label: int, of: ClassObjective = "log_probability") -> Objective
     if of not in get_args(ClassObjective):
         raise InputError(f"a class objective is one of {get_args(ClassObjective)}; got {of!r}")
 
+    loss = of == "log_probability"
+    target = ClassScore(label, "loss" if loss else "logit")
+
     def score(output: Tensor, activation: Tensor | None) -> Tensor:
-        if output.ndim != 2:
-            raise InputError(f"a class needs an output [N, K]; this model's is {output.shape}")
-        check_labels(np.asarray([label]), output.shape[1])
-        return (F.log_softmax(output, axis=-1) if of == "log_probability" else output)[:, label]
+        return -target(output) if loss else target(output)
 
     return Objective(f"class {label} ({of.replace('_', ' ')})", None, score)
 

@@ -100,6 +100,26 @@ def test_objectives_read_what_they_say(toy: Any) -> None:
             assert found.history[0, 0] == pytest.approx(expected[row], rel=1e-4, abs=1e-5)
 
 
+def test_the_log_probability_of_an_unlikely_class() -> None:
+    """Logits 200 and 0: log p = -200 - log(1 + exp(-200)), and its gradient is w_1 - w_0."""
+    weights = np.zeros((2, 1, 1, 2))
+    weights[0, 0, 0, 0] = 200
+    found = ActivationMaximization(linear_model(weights), preprocessing=GREY).plain(
+        1, center=np.array([[[1.0, 0.0]]]), noise=0, weight=0, steps=1, rate=0.01
+    )
+    assert found.history[0, 0] == pytest.approx(-200, rel=1e-6)
+    # Adam's first step is as long as the rate, along the gradient's sign
+    np.testing.assert_allclose(found.inputs.ravel(), [0.99, 0], atol=1e-6)
+    assert found.scores[0] == pytest.approx(-198, rel=1e-6)
+
+
+def test_a_class_by_name(toy: Any) -> None:
+    maximizer = ActivationMaximization(toy(), class_names=["cat", "dog", "emu", "fox", "gnu"])
+    by_name, by_index = (maximizer.plain(label, (3, 12, 12), steps=2) for label in ("dog", 1))
+    assert np.array_equal(by_name.inputs, by_index.inputs)
+    assert by_name.objective == "class 1 (log probability)"
+
+
 @pytest.mark.parametrize("method", ["plain", "regularized"])
 def test_the_objective_rises_and_the_seed_decides(toy: Any, method: str) -> None:
     import paddle
@@ -121,7 +141,9 @@ def test_the_objective_rises_and_the_seed_decides(toy: Any, method: str) -> None
         result: FeatureVisualization = getattr(maximizer, method)(channel("4", 1), **options)
         return result
 
-    first, again, other = run(0), run(0), run(1)
+    first, other = run(0), run(1)
+    with paddle.no_grad():  # whatever surrounds it
+        again = run(0)
     assert (first.history[:, -5:].min(axis=1) > first.history[:, :5].max(axis=1)).all()
     assert np.array_equal(first.inputs, again.inputs)
     assert np.array_equal(first.history, again.history)
@@ -131,6 +153,7 @@ def test_the_objective_rises_and_the_seed_decides(toy: Any, method: str) -> None
     assert (first.images.shape, first.images.dtype) == ((2, 12, 12, 3), np.uint8)
     assert all(layer.training for layer in model.sublayers(include_self=True))
     assert all(np.array_equal(state[name], t.numpy()) for name, t in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
     assert np.array_equal(expected_draw, paddle.rand([4]).numpy())
     assert np.array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002 - as above
 
@@ -168,12 +191,17 @@ def test_diversity_keeps_pictures_apart(toy: Any) -> None:
 
 
 def test_variation_makes_flatter_pictures(toy: Any) -> None:
+    import paddle
+
     maximizer = ActivationMaximization(toy())
     options: dict[str, Any] = {"size": 16, "steps": 30, "jitter": 1, "padding": 1}
     rough, flat = (
         maximizer.regularized(channel("0", 1), variation=v, **options) for v in (0.0, 20.0)
     )
-    assert total_variation(flat.inputs)[0][0] < 0.5 * total_variation(rough.inputs)[0][0]
+    of_flat, of_rough = (
+        total_variation(paddle.to_tensor(found.inputs)).item() for found in (flat, rough)
+    )
+    assert of_flat < 0.5 * of_rough
 
 
 def test_figure_and_files(toy: Any, tmp_path: Path) -> None:
@@ -205,7 +233,11 @@ def test_wrong_requests(toy: Any) -> None:
     with pytest.raises(InputError, match="6 x 6"):
         maximizer.plain(unit("4", 0, (6, 0)), shape)
     with pytest.raises(InputError, match="class's index"):
-        maximizer.plain("cat", shape)  # type: ignore[arg-type]  # the mistake itself
+        maximizer.plain(1.5, shape)  # type: ignore[arg-type]  # the mistake itself
+    with pytest.raises(TargetError, match="has no class names"):
+        maximizer.plain("cat", shape)
+    with pytest.raises(InputError, match="give a Preprocessing"):
+        ActivationMaximization(toy(), preprocessing=None)
     with pytest.raises(InputError, match="starts and steps"):
         maximizer.plain(0, shape, steps=0)
     with pytest.raises(InputError, match="center must be"):
