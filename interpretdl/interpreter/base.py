@@ -20,6 +20,7 @@ from ..registry import MethodInfo
 from ..subject import PreprocessingChoice, Subject
 from ..targets import ClassScore, ScoreKind, TargetLike, TopClass, scores_of, settled
 from ..version import __version__
+from .calls import Explains, Interprets
 from .options import method_like
 from .scrutiny import scrutinize
 
@@ -129,10 +130,8 @@ class Interpreter(ABC):
         """Lines that `interpret` prints after the predictions of one image."""
         return []
 
-    explain: Callable[..., Explanation]
-    """Explain pictures; prints, draws and saves nothing. Every method has its own signature."""
-    interpret: Callable[..., Array]
-    """Explain, print, draw and save. Every method has its own signature."""
+    explain = Explains()
+    interpret = Interprets()
 
     def _explain(
         self,
