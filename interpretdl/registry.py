@@ -141,7 +141,7 @@ class MethodInfo:
             for p in parameters
             if p.kind is p.KEYWORD_ONLY
         }
-        scores = Literal[self.cls.scores]
+        scores = typing.Literal.__getitem__(self.cls.scores)
         return own | {
             "gradient_of": inspect.Parameter(
                 "gradient_of",

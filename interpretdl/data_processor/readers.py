@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -363,7 +363,7 @@ def images_transform_pipeline(
         batch = read_images(array_or_path, preprocessing, resize_to=resize_to, crop_to=crop_to)
     for error in batch.failures.values():
         raise error
-    return batch.images, batch.inputs
+    return cast(Pixels, batch.images), batch.inputs
 
 
 def preprocess_image(img: NDArray[np.uint8], random_mirror: bool = False) -> NDArray[np.float32]:
