@@ -71,18 +71,18 @@ def intercepted(wraps: Mapping[str, Wrap]) -> Iterator[None]:
 
 def _places_of(name: str) -> list[tuple[Any, str]]:
     """Where the operation is held: modules of Paddle and the tensor's operators."""
-    modules = [m for key, m in list(sys.modules.items()) if key.partition(".")[0] == "paddle" and m]
-    known = _places.get(name)
-    if known is None or known[0] != len(modules):
+    loaded, known = len(sys.modules), _places.get(name)
+    if known is None or known[0] != loaded:
+        modules = [m for key, m in list(sys.modules.items()) if key.partition(".")[0] == "paddle"]
         operations = [op for op in (getattr(t, name, None) for t in _TABLES) if op is not None]
         found = {} if known is None else {(id(h), a): (h, a) for h, a in known[1]}
-        for module in (*_TABLES, *modules):
+        for module in (*_TABLES, *filter(None, modules)):
             for attribute, value in list(vars(module).items()):
                 if any(value is operation for operation in operations):
                     found[id(module), attribute] = (module, attribute)
         for operator in _OPERATORS.get(name, ()):
             found[id(paddle.Tensor), operator] = (paddle.Tensor, operator)
-        known = _places[name] = (len(modules), list(found.values()))
+        known = _places[name] = (loaded, list(found.values()))
     return known[1]
 
 
