@@ -6,7 +6,7 @@ import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,71 +14,85 @@ import numpy as np
 from ..errors import InputError
 from ..explanation import Explanation
 from ..interpreter.base import Interpreter
-from ..preprocessing import IMAGENET, Preprocessing
-from ..probe import Probe
-from ..probe.output import OutputKind
+from ..preprocessing import Preprocessing
+from ..probe import OutputKind, Probe
 from ..registry import EvaluatorInfo
-from ..targets import ScoreKind
-from ..targets.labels import resolve
+from ..subject import PreprocessingChoice, Subject
+from ..targets import ClassScore, ScoreKind, TargetLike, TopClass, settled
 from .case import Case, Explain, checked_boxes, checked_masks, explainer_of
 from .evaluation import Array, Evaluation
+from .options import Options
 
 __all__ = ["Evaluator"]
 
 
-class Evaluator(ABC):
+class Evaluator(Options, ABC):
     """Base of all evaluators. One writes `evaluate_case` and registers itself.
 
+    Its options are annotated attributes: `steps: int = 20`. The arguments here are common to all.
+
     Args:
-        model: paddle.nn.Layer; None takes the interpreter's, for those that need a model at all.
+        model: paddle.nn.Layer, or a Subject; None takes the interpreter's, for those that need a
+            model at all.
         device: None (where the model is), "cpu", "gpu:0" …; see Probe.
         use_cuda: InterpretDL's old name for device; deprecated.
         output, output_kind, batch_size: see Probe.
-        preprocessing: how pictures become inputs (for fill="black" and `evaluate`); None takes
+        preprocessing: how pictures become inputs (for fill="black" and `evaluate`); "model" takes
             the model's, or the interpreter's, or ImageNet's.
         paddle_model: InterpretDL's name for model.
+        of: the former name of gradient_of; deprecated.
 
     Raises:
         InputError: an argument that does not fit.
     """
 
+    model: Any = field(default=None, kw_only=False)
+    device: str | None = field(default=None, kw_only=False)
+    use_cuda: bool | None = None
+    output: int | str | Callable[[Any], Any] | None = None
+    output_kind: OutputKind | None = None
+    batch_size: int | None = None
+    preprocessing: PreprocessingChoice = "model"
+    paddle_model: Any = None
+    of: ScoreKind | None = None
+
     info: ClassVar[EvaluatorInfo]
     name: ClassVar[str]
-    higher_is_better: bool
+    higher_is_better: bool = field(init=False)
     """The direction, a fact of the class."""
     ranks: ClassVar[bool] = True
     """Whether only the order of a map's values counts, so that a constant map says nothing."""
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        use_cuda: bool | None = None,
-        *,
-        output: int | str | Callable[[Any], Any] | None = None,
-        output_kind: OutputKind | None = None,
-        batch_size: int | None = None,
-        preprocessing: Preprocessing | None = None,
-        paddle_model: Any = None,
-    ) -> None:
-        if use_cuda is not None:
-            warnings.warn(
-                "use_cuda= is deprecated; give device='gpu' or device='cpu'",
-                DeprecationWarning,
-                stacklevel=3,
+    def __post_init__(self) -> None:
+        device = self.device
+        if self.use_cuda is not None:
+            _deprecated("use_cuda= is deprecated; give device='gpu' or device='cpu'")
+            device = device or ("gpu" if self.use_cuda else "cpu")
+        if self.of is not None:
+            if not hasattr(self, "gradient_of"):
+                raise TypeError(f"{type(self).__name__} has no option 'of'")
+            _deprecated("of= is deprecated; give gradient_of=")
+            vars(self)["gradient_of"] = self.of
+        model = self.paddle_model if self.model is None else self.model
+        self.subject = (
+            model
+            if model is None or isinstance(model, Subject)
+            else Subject.of(
+                model, device, output=self.output, output_kind=self.output_kind,
+                batch_size=self.batch_size, preprocessing=self.preprocessing,
             )
-            device = device or ("gpu" if use_cuda else "cpu")
-        model = paddle_model if model is None else model
-        self.probe = (
-            None if model is None else Probe(model, device, output, batch_size, output_kind)
-        )
-        self.preprocessing = preprocessing
-        self._output, self._output_kind = output, output_kind
+        )  # fmt: skip
+        super().__post_init__()
+
+    @property
+    def probe(self) -> Probe | None:
+        """What runs the evaluator's own model."""
+        return None if self.subject is None else self.subject.probe
 
     @classmethod
     def common_arguments(cls) -> set[str]:
         """Names of the arguments that every evaluator's constructor has."""
-        return set(inspect.signature(Evaluator.__init__).parameters)
+        return set(inspect.signature(Evaluator).parameters)
 
     @abstractmethod
     def evaluate_case(self, case: Case) -> Evaluation:
@@ -86,7 +100,12 @@ class Evaluator(ABC):
 
     def settings(self) -> dict[str, Any]:
         """The evaluator's own options and their values."""
-        return {name: getattr(self, name) for name in self.info.options}
+        parameters = inspect.signature(type(self)).parameters.values()
+        return {
+            p.name: getattr(self, p.name)
+            for p in parameters
+            if p.name not in self.common_arguments() and p.kind is not p.VAR_KEYWORD
+        }
 
     def __repr__(self) -> str:
         own = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
@@ -115,10 +134,10 @@ class Evaluator(ABC):
         Args:
             x: float [N, C, H, W], as the model takes it.
             explanation: of these images; or values [N, C, H, W], [N, 1, h, w] or [N, h, w].
-            labels: class indexes [N], one for all, or a target; None: those explained, or the top
-                class of each image.
+            labels: class indexes [N], one for all, or a target; None: what was explained, or for
+                bare values the top class of each image.
             interpreter: what made the maps, for evaluators that explain again: an Interpreter, or
-                a function (x, labels) -> values. Its model is used when the evaluator has none.
+                a function (x, target) -> values. Its model is used when the evaluator has none.
             options: the method's options, for explaining again.
             signed: whether negative values speak against the class: then channels are summed, else
                 their absolute values. None: as the explanation says; False for an array.
@@ -170,13 +189,9 @@ class Evaluator(ABC):
         if x.ndim != 4 or 0 in x.shape or x.dtype.kind != "f":
             raise InputError(f"x must be float [N, C, H, W]; got {x.dtype} {list(x.shape)}")
         values: Any = explanation
-        of: ScoreKind = "logit"
         if isinstance(explanation, Explanation):
             values = explanation.values
             signed = explanation.signed if signed is None else signed
-            of = explanation.parameters.get("gradient_of") or of
-            if labels is None and explanation.labels.min(initial=0) >= 0:
-                labels = explanation.labels
         values = np.asarray(values)
         if len(values) != len(x) or values.ndim not in (3, 4) or 0 in values.shape:
             raise InputError(
@@ -185,34 +200,39 @@ class Evaluator(ABC):
             )
         method = interpreter if isinstance(interpreter, Interpreter) else None
         probe = self.probe or (method.probe if method else None)
-        explain = (
-            explainer_of(interpreter, options)
-            if isinstance(interpreter, Interpreter)
-            else interpreter
-        )
         needs = self.info.needs
         for need, there in {
             "model": probe, "interpreter": interpreter, "masks": masks, "boxes": boxes
         }.items():  # fmt: skip
             if need in needs and there is None:
                 raise InputError(f"{type(self).__name__} needs {_GIVE[need]}")
-        if labels is None and probe is not None and needs & {"model", "interpreter", "classes"}:
-            labels = resolve(None, probe.logits(x), None, len(x), range(len(x)))
-        elif labels is not None and not callable(labels):
-            labels = _class_indexes(labels, len(x))
-        if "classes" in needs and callable(labels):
+        target = _target(explanation, labels, len(x), method, options)
+        if target is None and needs & {"model", "interpreter", "classes"} and probe is not None:
+            if isinstance(explanation, Explanation):
+                raise InputError("the explanation's target is not kept in its file: give labels=")
+            target = TopClass(_explained(method, options))
+        if isinstance(target, TopClass) and probe is not None:
+            target = settled(target, probe.logits(x))
+        if "classes" in needs and not isinstance(target, ClassScore):
             raise InputError(f"{type(self).__name__} needs class indexes as labels, not a target")
         return Case(
-            x=x, values=values, rows=np.arange(len(x)), labels=labels, signed=bool(signed), of=of,
+            x=x, values=values, rows=np.arange(len(x)), target=target, signed=bool(signed),
             preprocessing=self._preprocessing(method), probe=probe, interpreter=method,
-            explain_with=explain, options=options,
-            masks=checked_masks(masks, x), boxes=checked_boxes(boxes, len(x)),
+            explain_with=(
+                explainer_of(interpreter, options)
+                if isinstance(interpreter, Interpreter)
+                else interpreter
+            ),
+            options=options, masks=checked_masks(masks, x), boxes=checked_boxes(boxes, len(x)),
         )  # fmt: skip
 
-    def _preprocessing(self, interpreter: Interpreter | None = None) -> Preprocessing | None:
-        own = None if self.probe is None else getattr(self.probe.model, "preprocessing", None)
-        given = self.preprocessing or own
-        return given or (interpreter.preprocessing if interpreter else None)
+    def _preprocessing(self, method: Interpreter | None) -> Preprocessing | None:
+        """What was given, what a model says of itself, or what the method assumed."""
+        if self.preprocessing != "model":
+            return self.preprocessing
+        if self.subject is not None and not self.subject.assumed:
+            return self.subject.preprocessing
+        return None if method is None else method.preprocessing
 
     def _empty(self, case: Case) -> dict[int, str]:
         """Which maps say nothing, and why."""
@@ -228,22 +248,6 @@ class Evaluator(ABC):
                 flags[i] = "the map is constant: it orders nothing"
         return flags
 
-    def probe_for(self, batch_size: int | None) -> Probe:
-        """The evaluator's probe, with another batch size where one is given.
-
-        Raises:
-            InputError: the evaluator has no model.
-        """
-        if self.probe is None:
-            raise InputError(f"{type(self).__name__} needs a model: give it to the constructor")
-        if batch_size is None:
-            return self.probe
-        return Probe(self.probe.model, None, self._output, batch_size, self._output_kind)
-
-    def picture_preprocessing(self) -> Preprocessing:
-        """How `evaluate` reads pictures: as the model wants them, or as ImageNet's."""
-        return self._preprocessing() or IMAGENET
-
 
 _GIVE = {
     "model": "a model: give it to the constructor, or interpreter= to measure()",
@@ -258,3 +262,37 @@ def _class_indexes(labels: Any, n: int) -> Array:
     if array.dtype.kind not in "iu" or array.shape not in ((), (n,)):
         raise InputError(f"labels must be a class index, {n} of them, or a target; got {labels!r}")
     return np.array(np.broadcast_to(array, n), np.int64)
+
+
+def _target(
+    explanation: Explanation | Array,
+    labels: Any,
+    n: int,
+    method: Interpreter | None,
+    options: Mapping[str, Any],
+) -> TargetLike | None:
+    """The labels that are given, or what the explanation says was explained."""
+    explained: TargetLike | None = None
+    if isinstance(explanation, Explanation):
+        explained = explanation.target
+        if explained is None and explanation.labels.min(initial=0) >= 0:  # of an older file
+            explained = ClassScore(explanation.labels, _named(explanation.parameters) or "logit")
+    if labels is None:
+        return explained
+    if callable(labels):
+        return labels  # type: ignore[no-any-return]  # a target
+    of = getattr(explained, "of", None) or _explained(method, options)
+    return ClassScore(_class_indexes(labels, n), of)
+
+
+def _explained(method: Interpreter | None, options: Mapping[str, Any]) -> ScoreKind:
+    """The score of a class that a method explains with these options."""
+    return _named(options) or ("logit" if method is None else method.gradient_of)
+
+
+def _named(options: Mapping[str, Any]) -> ScoreKind | None:
+    return options.get("gradient_of") or options.get("relevance_of")
+
+
+def _deprecated(message: str) -> None:
+    warnings.warn(message, DeprecationWarning, stacklevel=4)  # past __post_init__ and __init__

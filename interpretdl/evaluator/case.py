@@ -16,12 +16,12 @@ from ..interpreter.base import Attribution, Interpreter
 from ..preprocessing import Preprocessing
 from ..probe import Probe
 from ..targets import ClassScore, ScoreKind, TargetLike, take
-from ..targets.labels import Labels
+from .removal import Fill, filled
 
 __all__ = ["Case", "Explain", "checked_boxes", "checked_masks", "explainer_of"]
 
 Array = NDArray[Any]
-Explain = Callable[[Array, Labels], Array]
+Explain = Callable[[Array, TargetLike], Array]
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,11 @@ class Case:
         x: float [n, C, H, W].
         values: float [n, …], the maps as the method gave them.
         rows: int64 [n], positions among the images given; random numbers are drawn by these.
-        labels: int64 [n], or a target; None where the evaluator needs no model.
+        target: what was explained; None where the evaluator needs no model.
         signed: whether values below zero speak against the class.
-        of: the class score that the maps explain.
-        probe, interpreter, explain: None where they are not needed and not given.
+        preprocessing: how pictures become inputs, where it is known.
+        probe, interpreter, explain_with: None where they are not needed and not given.
+        options: the method's, for explaining again.
         masks: bool [n, H, W], or None.
         boxes: for each image float [boxes, 4] of x1, y1, x2, y2; or None.
     """
@@ -43,9 +44,8 @@ class Case:
     x: Array
     values: Array
     rows: NDArray[np.int64]
-    labels: Labels | None
+    target: TargetLike | None
     signed: bool
-    of: ScoreKind
     preprocessing: Preprocessing | None
     probe: Probe | None = None
     interpreter: Interpreter | None = None
@@ -63,6 +63,10 @@ class Case:
         """Maps as `heat` has them, of other values."""
         return heatmap_of(values, (self.x.shape[2], self.x.shape[3]), self.signed)
 
+    def filled(self, fill: Fill) -> Array:
+        """What stands where something was taken out, float like x."""
+        return filled(self.x, fill, self.preprocessing)
+
     @property
     def model(self) -> Probe:
         """The probe; `measure` has made sure that it is there."""
@@ -70,13 +74,26 @@ class Case:
             raise InputError("this evaluator needs a model: Evaluator(model) or interpreter=")
         return self.probe
 
-    def target(self, of: ScoreKind | None = None) -> TargetLike:
-        """The score that is watched: `of` the class of each image, or the user's target."""
-        if self.labels is None or callable(self.labels):
-            if self.labels is None:
-                raise InputError("labels are needed: give labels=")
-            return self.labels
-        return ClassScore(self.labels, of or self.of)
+    def score(self, gradient_of: ScoreKind | None = None) -> TargetLike:
+        """The target that is watched.
+
+        Args:
+            gradient_of: another score of the class that was explained; None: what was explained. A
+                target that is no class stays what it is.
+        """
+        if self.target is None:
+            raise InputError("the target is not known: give labels=")
+        if gradient_of is None or not isinstance(self.target, ClassScore):
+            return self.target
+        return ClassScore(self.target.labels, gradient_of)
+
+    @property
+    def class_score(self) -> ClassScore:
+        """The target with a class for each image, labels [n], for evaluators that need classes."""
+        target = self.score()
+        if not isinstance(target, ClassScore):
+            raise InputError("this evaluator needs class indexes as labels, not a target")
+        return ClassScore(np.broadcast_to(target.labels, len(self.x)), target.of)
 
     @property
     def method(self) -> Interpreter:
@@ -89,42 +106,35 @@ class Case:
             raise InputError("interpreter= must be an Interpreter, not a function, for this")
         return self.interpreter
 
-    def explain(self, x: Array, labels: Labels | None = None) -> Array:
+    def explain(self, x: Array, target: TargetLike | None = None) -> Array:
         """The method's values for other images in the places of these, float [n, …]."""
         if self.explain_with is None:
             raise InputError("this evaluator explains again: give interpreter=")
-        return self.explain_with(x, self.target_labels if labels is None else labels)
-
-    @property
-    def target_labels(self) -> Labels:
-        """`labels`, which are there."""
-        if self.labels is None:
-            raise InputError("labels are needed: give labels=")
-        return self.labels
+        return self.explain_with(x, self.score() if target is None else target)
 
     def take(self, which: NDArray[np.int64]) -> Case:
         """The case of some of the images."""
-        labels = self.labels
-        if isinstance(labels, np.ndarray):
-            labels = labels[which]
-        elif labels is not None:
-            labels = take(labels, which)
         return replace(
             self,
             x=self.x[which],
             values=self.values[which],
             rows=self.rows[which],
-            labels=labels,
+            target=None if self.target is None else take(self.target, which),
             masks=None if self.masks is None else self.masks[which],
             boxes=None if self.boxes is None else [self.boxes[i] for i in which],
         )
 
 
 def explainer_of(interpreter: Interpreter, options: Mapping[str, Any]) -> Explain:
-    """The method as a function (x, labels) -> values."""
+    """The method as a function (x, target) -> values.
 
-    def explain(x: Array, labels: Labels) -> Array:
-        found = interpreter.attribute(x, labels, **options)
+    Args:
+        options: as `explain` takes them; the target already says which score is explained.
+    """
+    own = {k: v for k, v in options.items() if k not in ("gradient_of", "relevance_of")}
+
+    def explain(x: Array, target: TargetLike) -> Array:
+        found = interpreter.attribute(x, target, **own)
         return np.asarray(found.values if isinstance(found, Attribution) else found)
 
     return explain

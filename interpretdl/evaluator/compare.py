@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..data_processor.files import atomic_path, check_writable
-from ..data_processor.readers import read_images
-from ..errors import InputError, InterpretWarning, ResourceError, UnsupportedModelError
+from ..data_processor.readers import Batch
+from ..errors import InputError, ResourceError, UnsupportedModelError, warn
 from ..interpreter.base import Interpreter
 from ..probe import Probe
 from ..progress import progress_bar
+from ..record import digest, digest_of_model, plain, public
 from ..registry import EVALUATORS
-from ..targets.labels import Labels, resolve
+from ..targets import ClassScore, TopClass, settled
 from ..version import __version__
 from .base import Evaluator
 from .evaluation import Array, Evaluation
@@ -45,8 +44,8 @@ class _Row:
             "class": type(self.interpreter).__name__,
             "model": model,
             "output": _outputs(self.interpreter.probe),
-            "options": _stated(self.options),
-            **_public(self.interpreter),
+            "options": plain(self.options),
+            **public(self.interpreter, without=("subject", "model", "probe", "class_names")),
         }
 
 
@@ -95,17 +94,14 @@ def compare(
     first = next(iter(rows.values())).interpreter
     if any(row.interpreter.preprocessing != first.preprocessing for row in rows.values()):
         raise InputError("the methods must have one preprocessing; give preprocessing= to each")
-    batch = read_images(images, first.preprocessing, resize_to=resize_to, crop_to=crop_to)
-    given = len(batch.inputs) + len(batch.failures)
-    for index, error in batch.failures.items():
-        warnings.warn(f"input {index} is left out: {error}", InterpretWarning, stacklevel=2)
-    labels = _labels(first, batch.inputs, label, given, batch.indices)
+    batch = first.subject.read(images, resize_to=resize_to, crop_to=crop_to)
+    given, labels = batch.given, _labels(first, label, batch)
     masks, boxes = (_kept(each, given, batch.indices) for each in (masks, boxes))
     store = _Store(path, _common(batch.inputs, labels, masks, boxes))
     digests: dict[int, str] = {}
     for name, row in rows.items():
         model = row.interpreter.model
-        digests.setdefault(id(model), _digest_of_model(model))
+        digests.setdefault(id(model), digest_of_model(model))
         store.expect("methods", name, row.settings(digests[id(model)]))
     for name, column in columns.items():
         store.expect("metrics", name, _metric_settings(column))
@@ -124,12 +120,12 @@ def compare(
                                 batch.inputs, label=labels, **row.options
                             )
                         found = column.measure(
-                            batch.inputs, explained, labels, interpreter=row.interpreter,
+                            batch.inputs, explained, interpreter=row.interpreter,
                             options=row.options, masks=masks, boxes=boxes,
                         )  # fmt: skip
                         store.put(name, metric, found)
                     except UnsupportedModelError as error:
-                        warnings.warn(f"{name}, {metric}: {error}", InterpretWarning, stacklevel=2)
+                        warn(f"{name}, {metric}: {error}")
                         found = _nothing(column, len(batch.inputs), str(error))
                 cells[name, metric] = found
                 bar.update()
@@ -178,16 +174,14 @@ def _named_metrics(given: Mapping[str, Metric] | Sequence[Metric]) -> dict[str, 
     return named
 
 
-def _labels(
-    interpreter: Interpreter, x: Array, label: Any, given: int, indices: Sequence[int]
-) -> Labels:
-    logits = interpreter.probe.logits(x)
-    names = interpreter.class_names
-    if names is None and logits.ndim == 2 and logits.shape[1] == 1000:
-        from ..lrp_model import imagenet_class_names
-
-        names = imagenet_class_names()
-    return resolve(label, logits, names, given, indices)
+def _labels(interpreter: Interpreter, label: Any, batch: Batch) -> Any:
+    """A target as it is; else the class of each image, so that all methods explain the same."""
+    target = interpreter.subject.target(label, batch)
+    if isinstance(target, TopClass):
+        target = settled(target, interpreter.probe.logits(batch.inputs))
+    if callable(label) or not isinstance(target, ClassScore):
+        return target
+    return np.broadcast_to(target.labels, len(batch))
 
 
 def _kept(each: Any, given: int, indices: Sequence[int]) -> Any:
@@ -204,79 +198,29 @@ def _nothing(evaluator: Evaluator, n: int, reason: str) -> Evaluation:
 # -- what a file may be mixed with -----------------------------------------------------------------
 
 
-def _hash(*parts: Any) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype} {part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).tobytes())
-        else:
-            digest.update(repr(part).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()[:16]
-
-
-def _digest_of_model(model: Any) -> str:
-    state = model.state_dict()
-    arrays = [part for name in sorted(state) for part in (name, state[name].numpy())]
-    return f"{type(model).__name__} {_hash(*arrays)}"
-
-
-def _stated(value: Any) -> Any:
-    """A setting as JSON: numbers and texts as they are, arrays and the like by their digest."""
-    if hasattr(value, "numpy"):
-        value = value.numpy()
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, np.ndarray):
-        return f"array {list(value.shape)} {_hash(value)}"
-    if isinstance(value, Mapping):
-        return {str(name): _stated(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_stated(each) for each in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    # not by default repr: an address in memory would differ from run to run
-    if hasattr(value, "__qualname__"):
-        return value.__qualname__
-    if "__repr__" in {name for cls in type(value).__mro__[:-1] for name in vars(cls)}:
-        return repr(value)
-    return {"class": type(value).__qualname__, **_public(value)}
-
-
-def _public(thing: Any) -> dict[str, Any]:
-    """The settings that an object holds."""
-    skipped = ("model", "probe", "class_names")
-    return {
-        name: _stated(value)
-        for name, value in vars(thing).items()
-        if not name.startswith("_") and name not in skipped
-    }
-
-
 def _outputs(probe: Probe) -> Any:
     """Which part of the model's output, and what it is taken for."""
-    return _stated([probe.output, probe.output_kind])
+    return plain([probe.output, probe.output_kind])
 
 
 def _metric_settings(evaluator: Evaluator) -> dict[str, Any]:
     model = evaluator.probe.model if evaluator.probe else None
     return {
         "class": type(evaluator).__name__,
-        "model": None if model is None else _digest_of_model(model),
+        "model": None if model is None else digest_of_model(model),
         "output": None if evaluator.probe is None else _outputs(evaluator.probe),
-        "preprocessing": _stated(evaluator.preprocessing),
-        **{name: _stated(value) for name, value in evaluator.settings().items()},
+        "preprocessing": plain(evaluator.preprocessing),
+        **{name: plain(value) for name, value in evaluator.settings().items()},
     }
 
 
-def _common(x: Array, labels: Labels, masks: Any, boxes: Any) -> dict[str, Any]:
+def _common(x: Array, labels: Any, masks: Any, boxes: Any) -> dict[str, Any]:
     return {
         "version": __version__,
-        "images": _hash(x),
-        "labels": _stated(labels),
-        "masks": None if masks is None else _hash(np.asarray(masks)),
-        "boxes": None if boxes is None else _hash(*(np.asarray(box, float) for box in boxes)),
+        "images": digest(x),
+        "labels": plain(labels),
+        "masks": None if masks is None else digest(np.asarray(masks)),
+        "boxes": None if boxes is None else digest(*(np.asarray(box, float) for box in boxes)),
     }
 
 

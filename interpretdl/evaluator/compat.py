@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data_processor.heatmaps import heatmap_of
-from ..data_processor.readers import read_images
 from ..errors import InputError
 from ..explanation import Explanation
 from ..preprocessing import Preprocessing
-from ..probe import Probe
+from ..subject import Subject
 from ..targets import ClassScore, ScoreKind
-
-if TYPE_CHECKING:
-    from .base import Evaluator
+from .base import Evaluator
 
 __all__ = ["PicturesAndMap", "as_heat", "grey", "picture_and_map"]
 
@@ -43,11 +40,16 @@ class PicturesAndMap:
     regions: NDArray[np.int64]
     steps: int | None
     label: int
-    probe: Probe
-    preprocessing: Preprocessing
+    subject: Subject
 
     def target(self, of: ScoreKind) -> ClassScore:
         return ClassScore(self.label, of)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        if self.subject.preprocessing is None:
+            raise InputError("evaluate() is for pictures; give the evaluator preprocessing=")
+        return self.subject.preprocessing
 
 
 def picture_and_map(
@@ -64,24 +66,23 @@ def picture_and_map(
         ImageReadError: the picture cannot be read.
         InputError: no model, several pictures, or a map that is no map of one picture.
     """
-    probe = evaluator.probe_for(batch_size)
-    preprocessing = evaluator.picture_preprocessing()
-    batch = read_images(picture, preprocessing, resize_to=resize_to, crop_to=crop_to)
-    for error in batch.failures.values():
-        raise error
-    x = batch.inputs
-    if len(x) != 1:
+    if evaluator.subject is None:
+        raise InputError(f"{type(evaluator).__name__} needs a model: give it to the constructor")
+    subject = evaluator.subject.with_batch_size(batch_size)
+    batch = subject.read(picture, resize_to=resize_to, crop_to=crop_to)
+    if batch.given != 1:
         raise InputError(
-            f"evaluate() takes one picture; got {len(x)}. measure() takes a batch of inputs"
+            f"evaluate() takes one picture; got {batch.given}. measure() takes a batch of inputs"
         )
+    x = batch.inputs
     size = (x.shape[2], x.shape[3])
     if isinstance(explanation, Mapping):
         heat, regions, steps = _of_superpixels(explanation, size)
     else:
         heat, steps = as_heat(explanation, size), None
         regions = np.arange(heat.size).reshape(size)
-    label = int(probe.logits(x)[0].argmax())
-    return PicturesAndMap(x, heat, regions, steps, label, probe, preprocessing)
+    label = int(subject.probe.logits(x)[0].argmax())
+    return PicturesAndMap(x, heat, regions, steps, label, subject)
 
 
 def as_heat(explanation: Any, size: tuple[int, int]) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from ..registry import register_evaluator
 from .base import Evaluator
 from .case import Case
-from .evaluation import Evaluation
+from .evaluation import Evaluation, flagged
 
 __all__ = ["Sparseness"]
 
@@ -37,5 +37,5 @@ class Sparseness(Evaluator):
         weights = 2 * np.arange(1, n + 1) - n - 1
         total = n * size.sum(axis=1)
         known = np.where(total > 0, total, np.nan)
-        flags = {int(i): "the channels cancel out" for i in np.flatnonzero(total == 0)}
+        flags = flagged(total == 0, "the channels cancel out")
         return self.result(size @ weights / known, flags=flags)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..record import plain
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Evaluation", "better", "mean_of"]
+__all__ = ["Evaluation", "better", "flagged", "mean_of"]
 
 Array = NDArray[Any]
 
@@ -26,6 +28,11 @@ def mean_of(values: Array) -> float:
     """Mean of the values that are numbers; NaN where there is none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else math.nan
+
+
+def flagged(rows: Array, reason: str) -> dict[int, str]:
+    """Flags of the images where `rows`, bool [N], is true."""
+    return {int(i): reason for i in np.flatnonzero(rows)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,17 +110,7 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Everything in values that JSON knows; NaN becomes None."""
-        return {
-            "name": self.name,
-            "values": _listed(self.values),
-            "higher_is_better": self.higher_is_better,
-            "parts": {name: _listed(part) for name, part in self.parts.items()},
-            "curves": {name: _listed(curve) for name, curve in self.curves.items()},
-            "axis": _listed(self.axis),
-            "axis_label": self.axis_label,
-            "ticks": list(self.ticks),
-            "flags": {str(index): reason for index, reason in self.flags.items()},
-        }
+        return {f.name: plain(getattr(self, f.name), longest=None) for f in fields(self)}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Evaluation:
@@ -122,24 +119,20 @@ class Evaluation:
         Raises:
             KeyError, TypeError, ValueError: something is missing or of another kind.
         """
-        values = {**content}
-        for name in ("parts", "curves"):
-            values[name] = {key: _array(rows) for key, rows in content[name].items()}
+        curves = {
+            kind: {name: _array(rows) for name, rows in content[kind].items()}
+            for kind in ("parts", "curves")
+        }
         return cls(
             **{
-                **values,
+                **content,
+                **curves,
                 "values": _array(content["values"]),
                 "axis": _array(content["axis"]),
                 "ticks": tuple(content["ticks"]),
                 "flags": {int(index): str(why) for index, why in content["flags"].items()},
             }
         )
-
-
-def _listed(values: Array) -> list[Any]:
-    # None for NaN: JSON has no NaN, and other readers would stumble
-    listed: list[Any] = np.where(np.isfinite(values), values, np.array(None, object)).tolist()
-    return listed
 
 
 def _array(rows: Any) -> Array:

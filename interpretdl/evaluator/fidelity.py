@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..interpreter.sampling import counts
+from ..probe import Probe
 from ..registry import register_evaluator
-from ..targets import ScoreKind
+from ..targets import ScoreKind, TargetLike
 from .base import Evaluator
 from .case import Case
 from .compat import grey, picture_and_map
-from .evaluation import Array, Evaluation
-from .removal import Fill, check_fill, filled, grid_regions, perturbed_scores, region_sums
+from .evaluation import Array, Evaluation, flagged
+from .removal import Fill, grid_regions, perturbed_scores, region_sums
 
 __all__ = ["Completeness", "Infidelity", "LocalFidelity"]
 
@@ -36,7 +38,6 @@ class Infidelity(Evaluator):
         E[(Iᵀφ − (f(x) − f(x − I)))²]
 
     Args:
-        model, device, **common: see Evaluator.
         n_samples: perturbations of each image; None takes all squares (about 1200).
         perturbation: "square" (a square is replaced by `fill`; sides 1/7, 2/7 and 4/7 of the short
             edge, on a grid of 1/28: 32, 64, 128 and 8 pixels at 224) or "noise" (Gaussian).
@@ -45,10 +46,7 @@ class Infidelity(Evaluator):
             input (the gradient): I is the difference x − x′ itself. Noise always is.
         normalize: scale the map by the factor that fits best, so that maps of different scale can
             be compared (as the authors' program and InterpretDL do); False is the formula alone.
-        fill: for squares, see DeletionInsertion.
         noise_amount: σ of the noise, a share of each image's range.
-        of: the score; None is the one explained.
-        seed: of the perturbations, with each image's index.
 
     Raises:
         InputError: an option is out of range.
@@ -56,52 +54,42 @@ class Infidelity(Evaluator):
 
     ranks = False
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        *,
-        n_samples: int | None = 100,
-        perturbation: Literal["square", "noise"] = "square",
-        unit: Literal["score", "gradient"] = "score",
-        normalize: bool = True,
-        fill: Fill = "mean",
-        noise_amount: float = 0.1,
-        of: ScoreKind | None = None,
-        seed: int = 0,
-        **common: Any,
-    ) -> None:
-        super().__init__(model, device, **common)
-        if perturbation not in ("square", "noise") or unit not in ("score", "gradient"):
-            raise InputError(
-                "perturbation must be 'square' or 'noise' and unit 'score' or 'gradient'; got "
-                f"{perturbation!r} and {unit!r}"
-            )
-        if perturbation == "noise" if n_samples is None else n_samples < 1:
-            raise InputError(f"n_samples must be at least 1 (or None for squares); got {n_samples}")
-        self.n_samples, self.perturbation, self.unit = n_samples, perturbation, unit
-        self.normalize, self.fill, self.noise_amount = normalize, check_fill(fill), noise_amount
-        self.of, self.seed = of, seed
+    n_samples: int | None = 100
+    perturbation: Literal["square", "noise"] = "square"
+    unit: Literal["score", "gradient"] = "score"
+    normalize: bool = True
+    fill: Fill = "mean"
+    noise_amount: float = 0.1
+    gradient_of: ScoreKind | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        if self.n_samples is not None:
+            counts(n_samples=self.n_samples)
+        elif self.perturbation == "noise":
+            raise InputError("n_samples=None takes all squares; for noise give a number")
 
     def evaluate_case(self, case: Case) -> Evaluation:
-        base = filled(case.x, self.fill, case.preprocessing)
-        whole = case.model.scores(case.x, case.target(self.of))
+        base, target = case.filled(self.fill), case.score(self.gradient_of)
+        whole = case.model.scores(case.x, target)
         values = np.empty(len(case.x))
         for i in range(len(case.x)):
             one = case.take(np.array([i]))
-            told, made = self._foretold_and_done(one, base[i], float(whole[i]))
-            values[i] = mean_square(told, made, self.normalize)
+            told, scores = self._foretold_and_scores(one, base[i])
+            values[i] = mean_square(told, whole[i] - scores, self.normalize)
         return self.result(values)
 
-    def _foretold_and_done(self, one: Case, base: Array, whole: float) -> tuple[Array, Array]:
-        """Iᵀφ and f(x) − f(x − I) for each perturbation of one image, float64 [M] each."""
+    def _foretold_and_scores(self, one: Case, base: Array) -> tuple[Array, Array]:
+        """Iᵀφ and f(x − I) for each perturbation of one image, float64 [M] each."""
         x, rng = one.x[0], np.random.default_rng([self.seed, int(one.rows[0])])
-        phi = _full_size(one)
+        phi, target = _full_size(one), one.score(self.gradient_of)
         if self.perturbation == "square":
             windows = _windows(x.shape[1], x.shape[2])
             if self.n_samples is not None:
                 windows = windows[rng.integers(len(windows), size=self.n_samples)]
-            return _squares(one, base, whole, windows, phi, self.unit == "gradient", self.of)
+            if self.unit == "gradient":
+                phi = phi * (x - base)
+            return _squares(one.model, x, target, base, phi.sum(axis=0), windows)
         scale = self.noise_amount * float(np.ptp(x))
         seeds = rng.integers(2**63, size=self.n_samples)
         told = np.empty(len(seeds))
@@ -113,9 +101,7 @@ class Infidelity(Evaluator):
             told[rows] = (noise * phi).sum(axis=(1, 2, 3))
             return np.asarray(x - noise, x.dtype)
 
-        owner = np.zeros(len(seeds), np.int64)
-        scores = perturbed_scores(one.model, one.x, one.target(self.of), owner, make)
-        return told, whole - scores
+        return told, perturbed_scores(one.model, one.x, target, np.zeros_like(seeds), make)
 
     def evaluate(
         self,
@@ -140,16 +126,12 @@ class Infidelity(Evaluator):
             the infidelity.
         """
         given = picture_and_map(self, img_path, explanation, batch_size, resize_to, crop_to)
-        labels = np.array([given.label])
-        case = Case(
-            given.x, given.heat, np.arange(1), labels, True, "logit", None, probe=given.probe
-        )
-        whole = float(given.probe.scores(given.x, given.target("logit"))[0])
-        windows = _windows(given.x.shape[2], given.x.shape[3])
-        told, made = _squares(
-            case, grey(given)[0], whole, windows, given.heat.astype(np.float64), False, "logit"
-        )
-        return mean_square(told, made, normalize=True)
+        probe, target = given.subject.probe, given.target("logit")
+        told, scores = _squares(
+            probe, given.x[0], target, grey(given)[0], given.heat[0].astype(np.float64),
+            _windows(*given.x.shape[2:]),
+        )  # fmt: skip
+        return mean_square(told, probe.scores(given.x, target) - scores, normalize=True)
 
 
 def mean_square(told: Array, made: Array, normalize: bool) -> float:
@@ -183,18 +165,11 @@ def _windows(height: int, width: int) -> Windows:
 
 
 def _squares(
-    one: Case,
-    base: Array,
-    whole: float,
-    windows: Windows,
-    phi: Array,
-    difference: bool,
-    of: ScoreKind | None,
+    probe: Probe, x: Array, target: TargetLike, base: Array, phi: Array, windows: Windows
 ) -> tuple[Array, Array]:
-    x = one.x[0]
-    weighed = (phi * (x - base if difference else 1)).sum(axis=0)
+    """Sum of phi [H, W] over each square, and the score of x [C, H, W] without it."""
     # the sum over a square from four corners of the running sum
-    total = np.pad(weighed.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+    total = np.pad(phi.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     y0, y1, x0, x1 = windows.T
     told = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
 
@@ -205,8 +180,7 @@ def _squares(
         return images
 
     owner = np.zeros(len(windows), np.int64)
-    scores = perturbed_scores(one.model, one.x, one.target(of), owner, make)
-    return told, whole - scores
+    return told, perturbed_scores(probe, x[None], target, owner, make)
 
 
 @register_evaluator(
@@ -221,40 +195,27 @@ class Completeness(Evaluator):
     An image whose Δ is zero has no value. Parts: "sum" and "difference" (Δ).
 
     Args:
-        model, device, **common: see Evaluator.
-        baseline: what the method compares with, see DeletionInsertion's fill; None: Δ is f(x)
-            alone, as LRP has it.
-        of: the score; None is the one explained.
+        baseline: what the method compares with: "mean" (of each image and channel), "blur",
+            "black", a number, or an array that broadcasts to the images. None: Δ is f(x) alone, as
+            LRP has it.
     """
 
     ranks = False
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        *,
-        baseline: Fill | None = 0.0,
-        of: ScoreKind | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(model, device, **common)
-        self.baseline = None if baseline is None else check_fill(baseline)
-        self.of = of
+    baseline: Fill | None = 0.0
+    gradient_of: ScoreKind | None = None
 
     def evaluate_case(self, case: Case) -> Evaluation:
-        target = case.target(self.of)
+        target = case.score(self.gradient_of)
         delta = case.model.scores(case.x, target).astype(np.float64)
         if self.baseline is not None:
-            base = filled(case.x, self.baseline, case.preprocessing)
-            delta -= case.model.scores(base, target)
+            delta -= case.model.scores(case.filled(self.baseline), target)
         total = case.values.reshape(len(case.x), -1).sum(axis=1, dtype=np.float64)
-        flags = {int(i): "the score is the baseline's" for i in np.flatnonzero(delta == 0)}
         known = np.where(delta == 0, np.nan, delta)
         return self.result(
             np.abs(total - delta) / np.abs(known),
             parts={"sum": total, "difference": delta},
-            flags=flags,
+            flags=flagged(delta == 0, "the score is the baseline's"),
         )
 
 
@@ -271,38 +232,27 @@ class LocalFidelity(Evaluator):
     Pearson's, in [-1, 1]: 1 where the map, on some scale, foretells every loss.
 
     Args:
-        model, device, **common: see Evaluator.
         n_samples: sets of patches for each image.
         share: how much of the picture a set takes out.
         patch: side of a patch in pixels; None is a fourteenth of the short edge.
-        fill: see DeletionInsertion.
-        of: the score; None is the one explained.
-        seed: of the sets, with each image's index.
 
     Raises:
         InputError: an option is out of range.
     """
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        *,
-        n_samples: int = 100,
-        share: float = 0.2,
-        patch: int | None = None,
-        fill: Fill = "mean",
-        of: ScoreKind | None = None,
-        seed: int = 0,
-        **common: Any,
-    ) -> None:
-        super().__init__(model, device, **common)
-        if n_samples < 2 or not 0 < share < 1:
+    n_samples: int = 100
+    share: float = 0.2
+    patch: int | None = None
+    fill: Fill = "mean"
+    gradient_of: ScoreKind | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        if self.n_samples < 2 or not 0 < self.share < 1:
             raise InputError(
-                f"n_samples must be at least 2 and share in (0, 1); got {n_samples} and {share}"
+                "n_samples must be at least 2 and share in (0, 1); got "
+                f"{self.n_samples} and {self.share}"
             )
-        self.n_samples, self.share, self.patch = n_samples, share, patch
-        self.fill, self.of, self.seed = check_fill(fill), of, seed
 
     def evaluate_case(self, case: Case) -> Evaluation:
         n, (height, width) = len(case.x), case.x.shape[2:]
@@ -315,7 +265,7 @@ class LocalFidelity(Evaluator):
             rng = np.random.default_rng([self.seed, int(row)])
             for j in range(self.n_samples):
                 out[i, j, rng.choice(count, taken, replace=False)] = True
-        base = filled(case.x, self.fill, case.preprocessing)
+        base = case.filled(self.fill)
 
         def make(rows: NDArray[np.int64]) -> Array:
             image, sample = np.divmod(rows, self.n_samples)
@@ -323,7 +273,7 @@ class LocalFidelity(Evaluator):
             return np.asarray(np.where(gone, base[image], case.x[image]))
 
         owner = np.repeat(np.arange(n), self.n_samples)
-        target = case.target(self.of)
+        target = case.score(self.gradient_of)
         scores = perturbed_scores(case.model, case.x, target, owner, make)
         lost = case.model.scores(case.x, target)[:, None] - scores.reshape(n, -1)
         told = np.einsum("nsr,nr->ns", out, region_sums(case.heat, regions))

@@ -71,25 +71,17 @@ class PointGame(Evaluator):
     hit rate.
 
     Args:
-        model, device, **common: see Evaluator; no model is needed.
         tolerance: pixels that the maximum may lie outside the box.
 
     Raises:
         InputError: a tolerance below 0.
     """
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        *,
-        tolerance: float = 15,
-        **common: Any,
-    ) -> None:
-        super().__init__(model, device, **common)
-        if tolerance < 0:
-            raise InputError(f"tolerance must be 0 pixels or more; got {tolerance}")
-        self.tolerance = tolerance
+    tolerance: float = 15
+
+    def check(self) -> None:
+        if self.tolerance < 0:
+            raise InputError(f"tolerance must be 0 pixels or more; got {self.tolerance}")
 
     def evaluate_case(self, case: Case) -> Evaluation:
         values = np.empty(len(case.x))
@@ -131,20 +123,10 @@ class PointGameSegmentation(Evaluator):
     ranking; all in [0, 1], higher is better, 1 for a perfect mask.
 
     Args:
-        model, device, **common: see Evaluator; no model is needed.
         threshold: pixels above this share of the map's largest value are what it picks.
     """
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        *,
-        threshold: float = 0.25,
-        **common: Any,
-    ) -> None:
-        super().__init__(model, device, **common)
-        self.threshold = threshold
+    threshold: float = 0.25
 
     def evaluate_case(self, case: Case) -> Evaluation:
         parts = {name: np.full(len(case.x), np.nan) for name in _NAMES}

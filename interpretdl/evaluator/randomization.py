@@ -10,11 +10,13 @@ import numpy as np
 
 from ..errors import InputError, UnsupportedModelError
 from ..interpreter.base import Interpreter
+from ..interpreter.sampling import counts
 from ..progress import progress_bar
 from ..registry import register_evaluator
+from ..targets import ClassScore
 from .base import Evaluator
 from .case import Case, explainer_of
-from .evaluation import Array, Evaluation, mean_of
+from .evaluation import Array, Evaluation, flagged, mean_of
 
 __all__ = ["ModelRandomization", "RandomLogit", "rank_correlation"]
 
@@ -61,10 +63,9 @@ class ModelRandomization(Evaluator):
     ρ is Spearman's, and the curve has it for each layer. The value is |ρ| when all are random
     ("cascading"), or the mean of |ρ| over layers ("independent"). A coarse map has a large |ρ| by
     chance: `n_draws` takes ρ's mean over several random models first. The model itself is not
-    touched: a copy is.
+    touched: a copy of the interpreter's is.
 
     Args:
-        model, device, **common: see Evaluator; the interpreter's model is the one that is copied.
         mode: "cascading": from the output to the input, layers stay random; "independent": one
             layer at a time.
         n_draws: random models over which ρ is averaged.
@@ -78,24 +79,13 @@ class ModelRandomization(Evaluator):
         UnsupportedModelError: the model cannot be copied, or no layer has parameters.
     """
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        *,
-        mode: Literal["cascading", "independent"] = "cascading",
-        n_draws: int = 1,
-        layers: Sequence[str] | None = None,
-        seed: int = 0,
-        **common: Any,
-    ) -> None:
-        super().__init__(model, device, **common)
-        if n_draws < 1:
-            raise InputError(f"n_draws must be at least 1; got {n_draws}")
-        if mode not in ("cascading", "independent"):
-            raise InputError(f"mode must be 'cascading' or 'independent'; got {mode!r}")
-        self.mode, self.n_draws, self.seed = mode, n_draws, seed
-        self.layers = None if layers is None else tuple(layers)
+    mode: Literal["cascading", "independent"] = "cascading"
+    n_draws: int = 1
+    layers: Sequence[str] | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        counts(n_draws=self.n_draws)
 
     def evaluate_case(self, case: Case) -> Evaluation:
         names = list(self.layers) if self.layers is not None else _layers_of(case)
@@ -109,9 +99,7 @@ class ModelRandomization(Evaluator):
             values = np.abs(curve[:, -1])
         else:
             values = np.array([mean_of(np.abs(row)) for row in curve])
-        flags = {
-            int(i): "the map of the random model is empty" for i in np.flatnonzero(np.isnan(values))
-        }
+        flags = flagged(np.isnan(values), "the map of the random model is empty")
         return self.result(
             values,
             curves={"rank correlation": curve},
@@ -133,9 +121,7 @@ class ModelRandomization(Evaluator):
             rng = np.random.default_rng([self.seed, draw, j])
             for tensor, values in zip(tensors, before, strict=True):
                 tensor.set_value(_random_like(values, rng))
-            curve[:, j] = rank_correlation(
-                case.heat, case.heat_of(explain(case.x, case.target_labels))
-            )
+            curve[:, j] = rank_correlation(case.heat, case.heat_of(explain(case.x, case.score())))
             if self.mode == "independent":
                 for tensor, values in zip(tensors, before, strict=True):
                     tensor.set_value(values)
@@ -174,42 +160,31 @@ class RandomLogit(Evaluator):
     A map that is the same for every class does not explain the class. The value is |ρ| (Spearman).
 
     Args:
-        model, device, **common: see Evaluator.
         n_classes: other classes drawn for each image; the value is the mean over them.
-        seed: of the draw, with each image's index.
 
     Raises:
         InputError: n_classes is below 1, or not below the model's number of classes.
     """
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        *,
-        n_classes: int = 1,
-        seed: int = 0,
-        **common: Any,
-    ) -> None:
-        super().__init__(model, device, **common)
-        if n_classes < 1:
-            raise InputError(f"n_classes must be at least 1; got {n_classes}")
-        self.n_classes, self.seed = n_classes, seed
+    n_classes: int = 1
+    seed: int = 0
+
+    def check(self) -> None:
+        counts(n_classes=self.n_classes)
 
     def evaluate_case(self, case: Case) -> Evaluation:
         classes = case.model.logits(case.x[:1]).shape[1]
         if self.n_classes >= classes:
             raise InputError(f"n_classes={self.n_classes}, but there are {classes - 1} others")
-        labels = np.asarray(case.target_labels)
-        others = np.empty((len(labels), self.n_classes), np.int64)
-        for i, (row, label) in enumerate(zip(case.rows, labels, strict=True)):
+        explained = case.class_score
+        others = np.empty((len(case.x), self.n_classes), np.int64)
+        for i, (row, label) in enumerate(zip(case.rows, explained.labels, strict=True)):
             rng = np.random.default_rng([self.seed, int(row)])
             others[i] = rng.permutation(np.delete(np.arange(classes), label))[: self.n_classes]
-        found = [
-            np.abs(rank_correlation(case.heat, case.heat_of(case.explain(case.x, other))))
-            for other in others.T
-        ]
-        values = np.array([mean_of(row) for row in np.stack(found, axis=1)])
-        empty = np.flatnonzero(np.isnan(values))
-        flags = {int(i): "the map of the other class is empty" for i in empty}
+        found = []
+        for other in others.T:
+            values = case.explain(case.x, ClassScore(other, explained.of))
+            found.append(rank_correlation(case.heat, case.heat_of(values)))
+        values = np.array([mean_of(row) for row in np.abs(found).T])
+        flags = flagged(np.isnan(values), "the map of the other class is empty")
         return self.result(values, flags=flags)

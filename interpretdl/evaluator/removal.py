@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data_processor.blur import blurred
 from ..errors import InputError
 from ..preprocessing import Preprocessing
 from ..probe import Probe
@@ -17,7 +18,6 @@ __all__ = [
     "Fill",
     "Removal",
     "area",
-    "check_fill",
     "filled",
     "grid_regions",
     "perturbed_scores",
@@ -26,14 +26,6 @@ __all__ = [
 
 Array = NDArray[Any]
 Fill = Literal["mean", "blur", "black"] | float | Array
-_FILLS = ("mean", "blur", "black")
-
-
-def check_fill(fill: Fill) -> Fill:
-    """`fill`, or InputError when it is none of those that `filled` knows."""
-    if isinstance(fill, str) and fill not in _FILLS:
-        raise InputError(f"fill must be one of {_FILLS}, a number or an array; got {fill!r}")
-    return fill
 
 
 def filled(x: Array, fill: Fill, preprocessing: Preprocessing | None) -> Array:
@@ -53,10 +45,7 @@ def filled(x: Array, fill: Fill, preprocessing: Preprocessing | None) -> Array:
             mean: Array = x.mean(axis=(2, 3), keepdims=True)
             return np.broadcast_to(mean, x.shape)
         if fill == "blur":
-            from scipy.ndimage import gaussian_filter
-
-            sigma = max(1.0, min(x.shape[2:]) / 20)
-            return np.asarray(gaussian_filter(x, (0, 0, sigma, sigma)), x.dtype)
+            return blurred(x, max(1.0, min(x.shape[2:]) / 20))
         if preprocessing is None or preprocessing.channels != x.shape[1]:
             raise InputError(
                 f"fill='black' needs preprocessing= for {x.shape[1]} channels, which says what a "
@@ -165,7 +154,9 @@ class Removal:
         """Share of regions at each point of a curve, float64 [points] from 0 to 1."""
         return np.asarray(self._taken / self._regions)
 
-    def images(self, rows: NDArray[np.int64], insert: bool, least_first: bool) -> Array:
+    def images(
+        self, rows: NDArray[np.int64], insert: bool = False, least_first: bool = False
+    ) -> Array:
         """Perturbed images by number: image by image, point by point.
 
         Args:

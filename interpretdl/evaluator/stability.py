@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from ..errors import InputError
+from ..interpreter.sampling import counts
 from ..progress import progress_bar
 from ..registry import register_evaluator
 from ..targets import ScoreKind
 from .base import Evaluator
 from .case import Case
-from .evaluation import Array, Evaluation
-from .removal import Fill, area, check_fill, filled, grid_regions, region_sums
+from .evaluation import Array, Evaluation, flagged
+from .removal import Fill, area, grid_regions, region_sums
 
 __all__ = ["Continuity", "Selectivity", "SensitivityMax", "translated"]
 
@@ -48,7 +49,6 @@ class Continuity(Evaluator):
     with `normalize` methods can be compared.
 
     Args:
-        model, device, **common: see Evaluator.
         max_shift: the series goes from -max_shift to max_shift pixels; translations by the whole
             picture or more are left out.
         step: pixels from one translation to the next.
@@ -61,26 +61,15 @@ class Continuity(Evaluator):
 
     ranks = False
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        *,
-        max_shift: int = 20,
-        step: int = 4,
-        direction: Literal["horizontal", "vertical"] = "horizontal",
-        normalize: bool = False,
-        **common: Any,
-    ) -> None:
-        super().__init__(model, device, **common)
-        if not 1 <= step <= max_shift:
-            raise InputError(
-                f"step must be at least 1 and max_shift not smaller; got {step} and {max_shift}"
-            )
-        if direction not in ("horizontal", "vertical"):
-            raise InputError(f"direction must be 'horizontal' or 'vertical'; got {direction!r}")
-        self.max_shift, self.step = max_shift, step
-        self.direction, self.normalize = direction, normalize
+    max_shift: int = 20
+    step: int = 4
+    direction: Literal["horizontal", "vertical"] = "horizontal"
+    normalize: bool = False
+
+    def check(self) -> None:
+        counts(step=self.step, max_shift=self.max_shift)
+        if self.step > self.max_shift:
+            raise InputError(f"step {self.step} is larger than max_shift {self.max_shift}")
 
     def evaluate_case(self, case: Case) -> Evaluation:
         axis = 3 if self.direction == "horizontal" else 2
@@ -109,7 +98,7 @@ class Continuity(Evaluator):
             curves={"change": ratios},
             axis=np.array(shifts, np.float64),
             axis_label=f"{self.direction} translation in pixels",
-            flags={int(i): "translations do not change the image" for i in np.flatnonzero(still)},
+            flags=flagged(still, "translations do not change the image"),
         )
 
 
@@ -125,11 +114,9 @@ class SensitivityMax(Evaluator):
     """The largest change of a map in a small ball around the image: max ‖R(x + δ) − R(x)‖₂.
 
     Args:
-        model, device, **common: see Evaluator.
         radius: of the ball (largest change of any value), a share of the image's range.
         n_samples: points δ, uniform in the ball.
         normalize: divide by ‖R(x)‖₂, so that maps of different scale can be compared.
-        seed: of the points, with each image's index.
 
     Raises:
         InputError: an option is out of range.
@@ -137,24 +124,15 @@ class SensitivityMax(Evaluator):
 
     ranks = False
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        *,
-        radius: float = 0.02,
-        n_samples: int = 10,
-        normalize: bool = True,
-        seed: int = 0,
-        **common: Any,
-    ) -> None:
-        super().__init__(model, device, **common)
-        if radius <= 0 or n_samples < 1:
-            raise InputError(
-                f"radius must be above 0, n_samples at least 1; got {radius} and {n_samples}"
-            )
-        self.radius, self.n_samples = radius, n_samples
-        self.normalize, self.seed = normalize, seed
+    radius: float = 0.02
+    n_samples: int = 10
+    normalize: bool = True
+    seed: int = 0
+
+    def check(self) -> None:
+        counts(n_samples=self.n_samples)
+        if self.radius <= 0:
+            raise InputError(f"radius must be above 0; got {self.radius}")
 
     def evaluate_case(self, case: Case) -> Evaluation:
         draws = [np.random.default_rng([self.seed, int(row)]) for row in case.rows]
@@ -187,38 +165,26 @@ class Selectivity(Evaluator):
     The area is divided by the number of steps: it is the mean height of the curve.
 
     Args:
-        model, device, **common: see Evaluator.
         patch: side of a patch in pixels.
         steps: patches taken out; fewer when the picture has fewer.
-        fill: what stands where a patch was, see DeletionInsertion.
-        of: the score that is watched; None is the one explained.
 
     Raises:
         InputError: an option is out of range.
     """
 
-    def __init__(
-        self,
-        model: Any = None,
-        device: str | None = None,
-        *,
-        patch: int = 4,
-        steps: int = 20,
-        fill: Fill = 0.0,
-        of: ScoreKind | None = None,
-        **common: Any,
-    ) -> None:
-        super().__init__(model, device, **common)
-        if steps < 1 or patch < 1:
-            raise InputError(f"steps and patch must be at least 1; got {steps} and {patch}")
-        self.patch, self.steps, self.fill, self.of = patch, steps, check_fill(fill), of
+    patch: int = 4
+    steps: int = 20
+    fill: Fill = 0.0
+    gradient_of: ScoreKind | None = None
+
+    def check(self) -> None:
+        counts(patch=self.patch, steps=self.steps)
 
     def evaluate_case(self, case: Case) -> Evaluation:
         n, (height, width) = len(case.x), case.x.shape[2:]
         regions = grid_regions(height, width, self.patch)
         steps = min(self.steps, int(regions.max()) + 1)
-        base = filled(case.x, self.fill, case.preprocessing)
-        target = case.target(self.of)
+        base, target = case.filled(self.fill), case.score(self.gradient_of)
         x, heat = case.x.copy(), case.heat
         gone = np.zeros((n, int(regions.max()) + 1), bool)
         curve = np.empty((n, steps + 1))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data_processor.blur import blurred
 from ..errors import InputError, did_you_mean
 from ..preprocessing import Preprocessing
 from .sampling import counts, generator
@@ -86,7 +87,7 @@ def _maker(
                 x[i].mean(axis=axes, keepdims=True, dtype=np.float64).astype(dtype), (1, *shape)
             )
         if name == "blur" and len(shape) == 3:
-            return lambda i: _blurred(x[i])[None]
+            return lambda i: blurred(x[i], max(min(shape[1:]) / 10, 0.5))[None]
         low, high = bounds(shape, preprocessing, name)
         if name == "random":
             generator(seed, 0)  # an unfit seed is refused before the work
@@ -144,14 +145,3 @@ def _checked(array: Array, shape: tuple[int, ...], preprocessing: Preprocessing 
     if not np.isfinite(array).all():
         raise InputError("a baseline holds NaN or Inf")
     return array
-
-
-def _blurred(image: Array) -> Array:
-    """An image [C, H, W] under a Gaussian whose weights are shared out anew at the edges."""
-    sigma = max(min(image.shape[1:]) / 10, 0.5)
-    rows, columns = (
-        np.exp(-0.5 * ((np.arange(n)[:, None] - np.arange(n)) / sigma) ** 2)
-        for n in image.shape[1:]
-    )
-    rows, columns = (w / w.sum(axis=1, keepdims=True) for w in (rows, columns))
-    return np.asarray(rows @ image @ columns.T, image.dtype)

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InputError
 from .glossary import GLOSSARY
 
-__all__ = ["bind", "documented", "method_like", "signature_of"]
+__all__ = ["arguments_of", "bind", "documented", "method_like", "signature_of"]
 
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -43,11 +43,11 @@ def documented(cls: Any) -> dict[str, str]:
     for owner in cls.__mro__:
         for function in ("attribute", "_interpret", "_explain"):
             text = inspect.getdoc(vars(owner)[function]) if function in vars(owner) else None
-            found = _arguments(text or "") | found
-    return _arguments(GLOSSARY) | found
+            found = arguments_of(text or "") | found
+    return arguments_of(GLOSSARY) | found
 
 
-def _arguments(text: str) -> dict[str, str]:
+def arguments_of(text: str) -> dict[str, str]:
     """The paragraphs under `Args:` by name."""
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
     if section is None:

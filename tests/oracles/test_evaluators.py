@@ -22,7 +22,7 @@ from interpretdl.probe import Probe
 W = np.array([4.0, 3.0, 2.0, 1.0])
 ONES = np.ones((1, 1, 2, 2), np.float32)
 MAP = W.reshape(1, 2, 2).astype(np.float32)
-LOGIT: dict[str, Any] = {"of": "logit", "fill": 0.0}
+LOGIT: dict[str, Any] = {"gradient_of": "logit", "fill": 0.0}
 
 
 def linear(*rows: Any, channels: int = 1) -> Any:
@@ -177,7 +177,7 @@ def test_local_fidelity_of_the_exact_map_is_one() -> None:
     weights = rng.normal(size=(2, 64))
     x = rng.normal(size=(2, 1, 8, 8)).astype(np.float32)
     exact = (weights[0].reshape(1, 8, 8) * (x[:, 0] - 0.5)).astype(np.float32)
-    measure = ev.LocalFidelity(linear(*weights), fill=0.5, of="logit").measure
+    measure = ev.LocalFidelity(linear(*weights), fill=0.5, gradient_of="logit").measure
     assert measure(x, exact, 0, signed=True).values == pytest.approx([1, 1], abs=1e-5)
     assert measure(x, -exact, 0, signed=True).values == pytest.approx([-1, -1], abs=1e-5)
 
@@ -239,7 +239,7 @@ def test_continuity_against_a_plain_loop() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 1, 5, 7)).astype(np.float32)
     found = ev.Continuity(max_shift=3, step=1).measure(
-        x, x**2, labels=0, interpreter=lambda z, labels: z**2
+        x, x**2, labels=0, interpreter=lambda z, target: z**2
     )
     for i in range(2):
         best = 0.0
@@ -252,7 +252,7 @@ def test_continuity_against_a_plain_loop() -> None:
             best = max(best, change / np.sqrt(((moved - x[i, 0]) ** 2).sum()))
         assert found.values[i] == pytest.approx(best, rel=1e-5)
     scaled = ev.Continuity(max_shift=3, step=1, normalize=True).measure(
-        x, x**2, labels=0, interpreter=lambda z, labels: z**2
+        x, x**2, labels=0, interpreter=lambda z, target: z**2
     )
     size = (x.astype(np.float64) ** 2).sum(axis=(1, 2, 3))
     assert scaled.values == pytest.approx(found.values / size)
@@ -266,7 +266,7 @@ def test_translations() -> None:
 
 def test_an_image_that_looks_the_same_when_moved_is_flagged() -> None:
     found = ev.Continuity(max_shift=1, step=1).measure(
-        ONES, MAP, labels=0, interpreter=lambda z, labels: z
+        ONES, MAP, labels=0, interpreter=lambda z, target: z
     )
     assert found.flags == {0: "translations do not change the image"}
 
@@ -306,7 +306,7 @@ def test_sensitivity_against_a_plain_loop() -> None:
     x = rng.normal(size=(2, 1, 4, 4)).astype(np.float32)
     options = {"radius": 0.1, "n_samples": 5, "seed": 3}
     found = ev.SensitivityMax(normalize=False, **options).measure(
-        x, 2 * x, labels=0, interpreter=lambda z, labels: 2 * z
+        x, 2 * x, labels=0, interpreter=lambda z, target: 2 * z
     )
     for i in range(2):
         draws = np.random.default_rng([3, i])
@@ -314,7 +314,7 @@ def test_sensitivity_against_a_plain_loop() -> None:
         sizes = [np.sqrt((draws.uniform(-reach, reach, (1, 4, 4)) ** 2).sum()) for _ in range(5)]
         assert found.values[i] == pytest.approx(2 * max(sizes), rel=1e-5)
     constant = ev.SensitivityMax(**options).measure(
-        x, np.ones_like(x), labels=0, interpreter=lambda z, labels: np.ones_like(z)
+        x, np.ones_like(x), labels=0, interpreter=lambda z, target: np.ones_like(z)
     )
     assert constant.values.tolist() == [0, 0]
 

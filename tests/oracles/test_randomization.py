@@ -38,7 +38,7 @@ class InputTimes(Interpreter):
 
     power = 1
 
-    def attribute(self, x: Any, labels: Any) -> Any:
+    def attribute(self, x: Any, target: Any) -> Any:
         return x**self.power
 
 
@@ -76,7 +76,7 @@ def test_independent_layers_are_put_back_one_by_one(toy: Callable[..., Any]) -> 
     with pytest.raises(LayerNotFoundError, match="no layer 'nine'"):
         ev.ModelRandomization(layers=["nine"]).measure(x, maps, **options)
     with pytest.raises(InputError, match="not a function"):
-        ev.ModelRandomization(toy()).measure(x, maps, interpreter=lambda z, labels: z)
+        ev.ModelRandomization(toy()).measure(x, maps, interpreter=lambda z, target: z)
 
 
 LOSE = [

@@ -16,6 +16,7 @@ from interpretdl.errors import InputError, InterpretWarning, ResourceError, Unsu
 from interpretdl.evaluator.base import Evaluator
 from interpretdl.evaluator.case import Case
 from interpretdl.interpreter import GradCAMInterpreter, GradientInterpreter, Interpreter
+from interpretdl.registry import EVALUATORS
 
 Toy = Callable[..., Any]
 
@@ -30,9 +31,9 @@ class Counting(GradientInterpreter):
 
     calls = 0
 
-    def attribute(self, x: Any, labels: Any, *, times_input: bool = False) -> Any:
+    def attribute(self, x: Any, target: Any, *, times_input: bool = False) -> Any:
         Counting.calls += 1
-        return super().attribute(x, labels, times_input=times_input)
+        return super().attribute(x, target, times_input=times_input)
 
 
 def test_the_table_holds_what_each_evaluator_gives_alone(toy: Toy, x: Any) -> None:
@@ -100,10 +101,11 @@ def test_files(toy: Toy, x: Any, tmp_path: Path) -> None:
 
 def test_a_map_without_a_value_is_listed(toy: Toy, x: Any, tmp_path: Path) -> None:
     class Empty(GradientInterpreter):
-        def attribute(self, x: Any, labels: Any) -> Any:
+        def attribute(self, x: Any, target: Any) -> Any:
             return np.zeros_like(x)
 
-    table = ev.compare({"empty": Empty(toy())}, x, ["deletion"])
+    with pytest.warns(InterpretWarning, match="zero everywhere"):
+        table = ev.compare({"empty": Empty(toy())}, x, ["deletion"])
     assert np.isnan(table.table()).all()
     assert table.best("deletion") == ()
     assert table.flags()[0] == ("empty", "deletion", "input 0", "the map is empty: zero everywhere")
@@ -195,7 +197,7 @@ def test_other_settings_are_not_mixed(toy: Toy, x: Any, tmp_path: Path) -> None:
 
 def test_a_method_that_cannot_be_right_is_nan_and_said(toy: Toy, x: Any, tmp_path: Path) -> None:
     class Refusing(GradientInterpreter):
-        def attribute(self, x: Any, labels: Any) -> Any:
+        def attribute(self, x: Any, target: Any) -> Any:
             raise UnsupportedModelError("not this model")
 
     file = tmp_path / "table.json"
@@ -336,9 +338,7 @@ def test_an_evaluator_of_ones_own(toy: Toy, x: Any) -> None:
         heat = method.explain(x).heatmap()
         assert found["gradient", "largest"].values == pytest.approx(heat.max(axis=(1, 2)))
     finally:
-        from interpretdl.evaluator import registry
-
-        del registry._EVALUATORS["largest"]
+        EVALUATORS.remove("largest")
 
 
 def test_the_page_lists_every_evaluator_and_its_example_runs(root: Path, toy: Toy, x: Any) -> None:
@@ -361,6 +361,4 @@ def test_the_page_lists_every_evaluator_and_its_example_runs(root: Path, toy: To
         found = ev.compare([GradientInterpreter(toy())], x, ["peak_share"])
         assert ((found.table() > 0) & (found.table() < 1)).all()
     finally:
-        from interpretdl.evaluator import registry
-
-        registry._EVALUATORS.pop("peak_share", None)
+        EVALUATORS.remove("peak_share")

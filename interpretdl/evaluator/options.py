@@ -1,0 +1,90 @@
+"""Options of evaluators: annotated attributes of the class, each documented once."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass, field, fields
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from typing_extensions import dataclass_transform
+
+from ..errors import InputError
+from ..interpreter.options import arguments_of
+
+__all__ = ["Options"]
+
+GLOSSARY = """
+Args:
+    steps: how many equal steps; fewer where there are fewer parts.
+    fill: what stands where pixels were taken out: "mean" (of each image and channel), "blur",
+        "black", a number, or an array that broadcasts to the images.
+    gradient_of: the score of the explained class that is watched: "logit", "probability", "loss" or
+        "contrast"; None is the score that was explained. A target that is no class is watched as
+        it is.
+    patch: side in pixels of the squares that are taken out together.
+    seed: of all that is drawn, with each image's index; other images do not matter.
+"""
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(field,))
+class Options:
+    """Base of classes whose options are their annotated attributes.
+
+    `steps: int = 20` in the body of a class makes `steps` a keyword argument of its constructor,
+    as in a dataclass. What is not said of it under `Args:` is taken from the base classes, or from
+    the glossary. A value that is none of the texts that its Literal lists is refused.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = inspect.getdoc(cls) or ""
+        dataclass(kw_only=True, eq=False, repr=False)(cls)
+        cls.__doc__ = _help(cls, own)
+
+    def __post_init__(self) -> None:
+        for name, hint in _hints(type(self)).items():
+            _check_choice(name, hint, getattr(self, name))
+        self.check()
+
+    def check(self) -> None:
+        """Raise InputError where the options' values do not fit."""
+
+
+def _hints(cls: type[Options]) -> dict[str, Any]:
+    try:
+        hints = get_type_hints(cls)
+    except NameError:  # a name that is known to type checkers only
+        return {}
+    return {f.name: hints[f.name] for f in fields(cls) if f.init}  # type: ignore[arg-type]  # it is one, see above
+
+
+def _check_choice(name: str, hint: Any, value: Any) -> None:
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    texts = [text for part in parts if get_origin(part) is Literal for text in get_args(part)]
+    others = [part for part in parts if get_origin(part) is not Literal]
+    if isinstance(value, str):
+        fits = value in texts
+    else:
+        fits = value is None if others == [NoneType] else bool(others)
+    if texts and not fits:
+        more = ", or of another type" if set(others) - {NoneType} else ""
+        known = ", ".join(map(repr, texts))
+        raise InputError(f"{name} must be one of {known}{more}; got {value!r}")
+
+
+def _help(cls: type[Any], own: str) -> str:
+    """The documentation of a class with all arguments of its constructor."""
+    known = arguments_of(GLOSSARY)
+    for text in (*(base.__doc__ for base in reversed(cls.__mro__[1:])), own):
+        known |= arguments_of(inspect.cleandoc(text or ""))
+    taken = list(inspect.signature(cls).parameters)
+    near = [name for base in cls.__mro__ for name in vars(base).get("__annotations__", ())]
+    names = [n for n in dict.fromkeys([*arguments_of(own), *near, *taken]) if n in taken]
+    listed = "\n".join(known[name] for name in names if name in known)
+    head, _, rest = own.partition("Args:\n")
+    tail = re.search(r"^(Attributes|Raises|Returns):\n.*", rest or own, re.MULTILINE | re.DOTALL)
+    if not rest and tail:
+        head = own[: tail.start()]
+    return f"{head.rstrip()}\n\nArgs:\n{listed}\n\n{tail[0] if tail else ''}".rstrip() + "\n"
