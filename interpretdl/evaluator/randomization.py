@@ -13,7 +13,7 @@ from ..interpreter.base import Interpreter
 from ..interpreter.sampling import counts
 from ..progress import progress_bar
 from ..registry import register_evaluator
-from ..targets import ClassScore
+from ..targets import ClassScore, check_labels
 from .base import Evaluator
 from .case import Case, explainer_of
 from .evaluation import Array, Evaluation, flagged, mean_of
@@ -177,6 +177,7 @@ class RandomLogit(Evaluator):
         if self.n_classes >= classes:
             raise InputError(f"n_classes={self.n_classes}, but there are {classes - 1} others")
         explained = case.class_score
+        check_labels(explained.labels, classes)
         others = np.empty((len(case.x), self.n_classes), np.int64)
         for i, (row, label) in enumerate(zip(case.rows, explained.labels, strict=True)):
             rng = np.random.default_rng([self.seed, int(row)])

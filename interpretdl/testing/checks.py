@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import paddle
 
-from .. import registry
 from ..errors import (
     InputError,
     InterpretError,
@@ -22,40 +20,42 @@ from ..errors import (
     UnsupportedModelError,
 )
 from ..explanation import Explanation
+from ..interpreter.options import documented
 from ..probe import Probe
-from ..targets import ClassScore
-from .case import Case, need, need_error, need_same, other_values
-from .state import differences, in_use, state_of
+from ..registry import METHODS
+from ..targets import ClassScore, TopClass, as_target, scores_of
+from .case import MethodCase, need, need_error, need_same, other_values
+from .trace import STOPS, need_no_trace, need_no_trace_after
 
 __all__ = ["CHECKS"]
 
-CHECKS: dict[str, Callable[[Case], None]] = {}
+CHECKS: dict[str, Callable[[MethodCase], None]] = {}
 """The contract, one function for each name in `check_interpreter(checks=...)`."""
 
 
-def _check(function: Callable[[Case], None]) -> Callable[[Case], None]:
+def _check(function: Callable[[MethodCase], None]) -> Callable[[MethodCase], None]:
     CHECKS[function.__name__.strip("_")] = function
     return function
 
 
 @_check
-def _facts(case: Case) -> None:
+def _facts(case: MethodCase) -> None:
     """The registry's facts are there and agree with the signature and the documentation."""
     info = case.info
-    need(registry.methods().get(info.name) is info, "the registry has another class of this name")
+    need(METHODS.all().get(info.name) is info, "the registry has another class of this name")
     need(info.paper and info.summary, "a paper, and a first line of documentation, are needed")
     need("seed" in info.options or not info.random, "a random method takes seed=")
     if info.needs_layer:
         need("target_layer_name" in info.options, "needs_layer, but no target_layer_name=")
-    text = info.cls.attribute.__doc__ or ""
+    said = documented(info.cls)
     for name, parameter in info.options.items():
         need(parameter.default is not parameter.empty, f"option {name} needs a default")
-        need(name in text, f"option {name} is not in attribute's documentation")
-    need("Returns:" in text, "Returns: is missing in attribute's documentation")
+        need(name in said, f"option {name} is not among the Args of attribute")
+    need(info.cls.gradient_of in info.cls.scores, "gradient_of is none of the class's scores")
 
 
 @_check
-def _shape_and_record(case: Case) -> None:
+def _shape_and_record(case: MethodCase) -> None:
     """Values float32 in the registered layout, finite, not all 0; what is needed to do it again."""
     found = case.explain()
     n, c, h, w = case.x.shape
@@ -67,7 +67,7 @@ def _shape_and_record(case: Case) -> None:
     need(found.values.any(), "all values are 0, for every image")
     logits = Probe(case.model).logits(case.x)
     need(found.labels.tolist() == logits.argmax(1).tolist(), "label=None is not the top class")
-    need_same(found.scores, logits.max(1), "scores are not the logits")
+    need(found.target is not None, "what was explained is not recorded")
     need(found.method == case.info.name, f"method is {found.method!r}")
     need(set(case.options) <= set(found.parameters), "options are missing in parameters")
     json.dumps(found.parameters)
@@ -75,7 +75,42 @@ def _shape_and_record(case: Case) -> None:
 
 
 @_check
-def _batch_equals_single(case: Case) -> None:
+def _scores_are_the_targets(case: MethodCase) -> None:
+    """`scores` are the numbers that were explained, whichever score of the class it was."""
+    logits = Probe(case.model).logits(case.x)
+    for of in case.info.cls.scores:
+        target = ClassScore(1, of)
+        expected = scores_of(target, logits)
+        for how in ({"label": 1, "gradient_of": of}, {"label": target}):
+            found = case.explain(**how)
+            need_same(found.scores, expected, f"scores of {how}")
+            need(found.parameters["gradient_of"] == of, f"parameters say another score than {of}")
+            need(isinstance(found.target, ClassScore), f"target is {found.target!r}")
+            need_same(scores_of(as_target(found.target), logits), expected, f"the target of {how}")
+    top = ClassScore(logits.argmax(1), case.info.cls.gradient_of)
+    need_same(case.explain().scores, scores_of(top, logits), "scores of label=None")
+
+
+@_check
+def _one_pass(case: MethodCase) -> None:
+    """A method that is said to run the inputs themselves: `explain` runs the model no further."""
+    if not case.info.one_pass:
+        return
+    x, method = case.x[:1], case.method()
+    case.explain(x, method=method)  # a first call may look at the model in runs of its own
+    with case.runs() as own:
+        found = method.attribute(x, TopClass(method.gradient_of), **case.options)
+    outputs = getattr(found, "outputs", None)
+    need(outputs is not None, "one_pass=True, but attribute gives no outputs")
+    need_same(outputs, Probe(case.model).logits(x), "outputs")
+    for label in (None, 1):
+        with case.runs() as rows:
+            case.explain(x, label, method=method)
+        need(rows == own, f"explain(label={label}) makes {len(rows)} runs, attribute {len(own)}")
+
+
+@_check
+def _batch_equals_single(case: MethodCase) -> None:
     """An image's map does not depend on the images beside it."""
     labels = [0, 1, 2]
     batch = case.explain(label=labels).values
@@ -95,7 +130,7 @@ def _batch_equals_single(case: Case) -> None:
 
 
 @_check
-def _cut_into_batches(case: Case) -> None:
+def _cut_into_batches(case: MethodCase) -> None:
     """Batches of one, of two, or as planned: the same values."""
     one, two, planned = (case.explain(method=case.method(batch_size=k)) for k in (1, 2, None))
     need_same(two.values, one.values, "batch_size 2 against 1")
@@ -103,63 +138,33 @@ def _cut_into_batches(case: Case) -> None:
 
 
 @_check
-def _no_trace(case: Case) -> None:
+def _no_trace(case: MethodCase) -> None:
     """Model, input and the global state are what they were; also for a model in use."""
-    expected, given = case.explain().values, case.x.copy()
-    with in_use(case.model):
-        before = state_of(case.model)
-        found = case.explain()
-        changed = differences(before, state_of(case.model))
-    need(not changed, f"not as before: {changed}")
-    need(np.array_equal(given, case.x), "the input was changed")
-    need_same(found.values, expected, "a model in train mode against eval mode")
-    with paddle.no_grad():
-        need_same(case.explain().values, expected, "inside paddle.no_grad()")
+    need_no_trace(case, lambda: case.explain().values)
 
 
-class _Stop(Exception):
-    """What the checks raise in a layer."""
+def _no_trace_after(stop: type[BaseException], case: MethodCase) -> None:
+    def make() -> Callable[[], Any]:
+        method = case.method()
+        return lambda: case.explain(method=method).values
 
-
-def _no_trace_after(case: Case, stop: type[BaseException]) -> None:
-    case.explain()  # a first call may look at the model in runs of its own
-    with case.runs() as counted:
-        expected = case.explain().values
-    for at in sorted({1, len(counted) // 2 + 1, len(counted)}):
-
-        def hook(run: int, at: int = at) -> None:
-            if run == at:
-                raise stop(f"in run {at}")
-
-        given, method = case.x.copy(), case.method()
-        with in_use(case.model), case.runs(hook):
-            before = state_of(case.model)
-            try:
-                case.explain(method=method)
-            except stop:
-                pass
-            else:
-                raise AssertionError(f"{stop.__name__} of a layer, run {at}, was swallowed")
-            changed = differences(before, state_of(case.model))
-        need(not changed, f"after {stop.__name__} in run {at}, not as before: {changed}")
-        need(np.array_equal(given, case.x), "the input was changed")
-        need_same(case.explain(method=method).values, expected, f"the call after {stop.__name__}")
+    need_no_trace_after(stop, case, make)
 
 
 @_check
-def _no_trace_after_error(case: Case) -> None:
+def _no_trace_after_error(case: MethodCase) -> None:
     """As `no_trace`, when a layer raises an error."""
-    _no_trace_after(case, _Stop)
+    _no_trace_after(STOPS[0], case)
 
 
 @_check
-def _no_trace_after_interrupt(case: Case) -> None:
+def _no_trace_after_interrupt(case: MethodCase) -> None:
     """As `no_trace`, on Ctrl-C in the middle of a forward pass."""
-    _no_trace_after(case, KeyboardInterrupt)
+    _no_trace_after(STOPS[1], case)
 
 
 @_check
-def _same_bits(case: Case) -> None:
+def _same_bits(case: MethodCase) -> None:
     """Two calls give the same bits; for random methods with the same seed, and only then."""
     first = case.explain().values
     need(np.array_equal(case.explain().values, first), "two fresh objects differ")
@@ -172,7 +177,7 @@ def _same_bits(case: Case) -> None:
 
 
 @_check
-def _second_call(case: Case) -> None:
+def _second_call(case: MethodCase) -> None:
     """A call with other options, label or images gives what a fresh object gives."""
     used = case.method()
     calls: list[dict[str, Any]] = [{"label": 1}, {"x": case.x[1:]}]
@@ -190,7 +195,7 @@ def _second_call(case: Case) -> None:
 
 
 @_check
-def _labels_agree(case: Case) -> None:
+def _labels_agree(case: MethodCase) -> None:
     """One label as int, NumPy integer, list, array, Tensor and name; as label= and labels=."""
     names = getattr(case.model, "class_names", None)
     expected = case.explain(label=1).values
@@ -202,17 +207,14 @@ def _labels_agree(case: Case) -> None:
         need_same(case.explain(label=form).values, expected, f"label={form!r} against 1")
     method = case.method()
     need_same(method.explain(case.x, labels=1, **case.options).values, expected, "labels=1")
-    target = ClassScore(1)
-    of: dict[str, Any] = {"gradient_of": "logit"} if "gradient_of" in case.info.options else {}
-    with contextlib.suppress(TargetError, UnsupportedModelError):  # may want a class
-        found = case.explain(label=target, **of)
-        need_same(found.values, case.explain(label=1, **of).values, "a target against its class")
+    found = case.explain(label=ClassScore(1, case.info.cls.gradient_of))
+    need_same(found.values, expected, "a target against its class")
 
 
 @_check
-def _bad_labels(case: Case) -> None:
+def _bad_labels(case: MethodCase) -> None:
     """A label that the model does not have is a TargetError."""
-    classes = Probe(case.model).logits(case.x[:1]).shape[1]
+    classes = case.classes()
     bad = [
         classes,
         -1,
@@ -234,7 +236,7 @@ def _bad_labels(case: Case) -> None:
 
 
 @_check
-def _bad_layer(case: Case) -> None:
+def _bad_layer(case: MethodCase) -> None:
     """A layer that the model does not have is a LayerNotFoundError."""
     for option in ("target_layer_name", "layer"):
         if option in case.info.options:
@@ -244,7 +246,7 @@ def _bad_layer(case: Case) -> None:
 
 
 @_check
-def _bad_options(case: Case) -> None:
+def _bad_options(case: MethodCase) -> None:
     """An option that the method does not have is a TypeError that lists those it has."""
     for call in (case.explain, case.interpret):
         with case.runs() as counted:
@@ -252,12 +254,11 @@ def _bad_options(case: Case) -> None:
         missing = [name for name in case.info.options if name not in str(raised)]
         need("no_such_option" in str(raised) and not missing, f"{raised} does not list {missing}")
         need(not counted, "the model was run before an unknown option was refused")
-    if "gradient_of" in case.info.options:
-        need_error(InputError, "gradient_of='x'", case.explain, gradient_of="x")
+    need_error(InputError, "gradient_of='x'", case.explain, gradient_of="x")
 
 
 @_check
-def _bad_save_path(case: Case) -> None:
+def _bad_save_path(case: MethodCase) -> None:
     """A place where nothing can be saved is an error before the model is run."""
     with tempfile.TemporaryDirectory() as folder, case.runs() as counted:
         path = str(Path(folder) / "missing" / "map.png")
@@ -268,7 +269,7 @@ def _bad_save_path(case: Case) -> None:
 
 
 @_check
-def _interpret_equals_explain(case: Case) -> None:
+def _interpret_equals_explain(case: MethodCase) -> None:
     """interpret() returns explain()'s values, prints the classes, and saves where it is told."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [str(Path(folder) / f"{i}.npz") for i in range(3)]
@@ -282,12 +283,13 @@ def _interpret_equals_explain(case: Case) -> None:
 
 
 @_check
-def _path_equals_array(case: Case) -> None:
+def _path_equals_array(case: MethodCase) -> None:
     """A picture's file, its path as text and its pixels as an array are one."""
     from PIL import Image
 
     method = case.method()
-    pixels = method.preprocessing.restore(case.x[:1])[0]
+    need(method.preprocessing is not None, "preprocessing is None, though pictures are explained")
+    pixels = method.preprocessing.restore(case.x[:1])[0]  # type: ignore[union-attr]  # see above
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(path)
@@ -298,7 +300,7 @@ def _path_equals_array(case: Case) -> None:
 
 
 @_check
-def _constant_image(case: Case) -> None:
+def _constant_image(case: MethodCase) -> None:
     """An image of one colour gives finite values, or is refused when it is 0 everywhere."""
     for value in (0, case.x.min(), case.x.max()):
         x = np.full_like(case.x, value)

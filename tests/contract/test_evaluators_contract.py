@@ -1,91 +1,171 @@
-"""What every registered evaluator promises."""
+"""Every registered evaluator is held to the contract, and the contract notices every breach."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import paddle
 import pytest
 
-from interpretdl import evaluator as ev
-from interpretdl.interpreter import GradientInterpreter
+import interpretdl as it
+from interpretdl.registry import EVALUATORS, register_evaluator
+from interpretdl.testing import EVALUATOR_CHECKS, check_evaluator, small_network
+
+# Given to the evaluators that have the option.
+SMALL = {"steps": 5, "n_samples": 8, "max_shift": 4}
 
 
-def every_case(model: Any, seed: int = 0) -> tuple[Any, dict[str, Any]]:
-    """Images and the arguments that satisfy every evaluator."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(3, 3, 8, 9)).astype(np.float32)
-    masks = np.zeros((3, 8, 9), bool)
-    masks[:, 2:5, 3:6] = True
-    method = GradientInterpreter(model)
-    explanation = method.explain(x, [0, 1, 2])
-    return x, {
-        "explanation": explanation, "interpreter": method, "masks": masks,
-        "boxes": [(3, 2, 6, 5)] * 3,
-    }  # fmt: skip
+@pytest.mark.parametrize("check", EVALUATOR_CHECKS)
+@pytest.mark.parametrize("name", EVALUATORS.all())
+def test_contract(name: str, check: str) -> None:
+    check_evaluator(name, options=SMALL, checks=[check])
 
 
-NAMES = sorted(ev.evaluators())
+@pytest.mark.parametrize("name", EVALUATORS.all())
+def test_on_other_pictures(name: str) -> None:
+    """Of one channel, and not square."""
+    x = np.random.default_rng(0).normal(size=(3, 1, 8, 13)).astype(np.float32)
+    checks = ["shape_and_direction", "batch_equals_single"]
+    check_evaluator(name, small_network(channels=1), x, options=SMALL, checks=checks)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_empty_map_is_nan_and_flagged(name: str, toy: Callable[..., Any]) -> None:
-    x, given = every_case(toy())
-    values = given.pop("explanation").values.copy()
-    values[1] = 0
-    found = ev.find_evaluator(name).cls().measure(x, values, [0, 1, 2], **given)
-    assert found.flags[1] == "the map is empty: zero everywhere"
-    assert np.isnan(found.values).tolist() == [False, True, False]
-    assert all(np.isnan(part[1]) for part in found.parts.values())
-    assert all(np.isnan(curve[1]).all() for curve in found.curves.values())
-    values[1] = np.nan
-    found = ev.find_evaluator(name).cls().measure(x, values, [0, 1, 2], **given)
-    assert "not finite" in found.flags[1]
-    found = ev.find_evaluator(name).cls().measure(x, 0 * x, [0, 1, 2], **given)
-    assert np.isnan(found.mean)
-    assert set(found.flags) == {0, 1, 2}
+# -- the contract itself ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_cut_into_batches_and_the_neighbours_do_not_matter(
-    name: str, toy: Callable[..., Any]
+class Honest(it.Evaluator):
+    """The score times the map's largest value, to be broken in one place at a time."""
+
+    factor: float = 1.0
+    seed: int = 0
+
+    def evaluate_case(self, case: Any) -> it.Evaluation:
+        return self.result(self.values(case))
+
+    def values(self, case: Any) -> Any:
+        drawn = [np.random.default_rng([self.seed, row]).random() for row in case.rows]
+        scores = case.model.scores(case.x, case.score())
+        return self.factor * scores * abs(case.heat).max(axis=(1, 2)) * drawn
+
+
+@pytest.fixture
+def registered() -> Iterator[Callable[..., Any]]:
+    """Registers a class as "trial" until the test ends."""
+
+    def enter(cls: Any, **facts: Any) -> Any:
+        facts = {"higher_is_better": True, "paper": "none", "random": True, **facts}
+        return register_evaluator("trial", **facts)(cls)
+
+    yield enter
+    EVALUATORS.remove("trial")
+
+
+class Documented(Honest):
+    """The score times the map's largest value.
+
+    Args:
+        factor: of the value.
+    """
+
+
+def test_an_honest_class_passes(registered: Any) -> None:
+    check_evaluator(registered(Documented))
+
+
+def draws(self: Any, case: Any) -> Any:
+    return Honest.values(self, case) + 1e-9 * np.random.random()  # noqa: NPY002  # to be noticed
+
+
+def writes(self: Any, case: Any) -> Any:
+    values = Honest.values(self, case)
+    case.x[:] = 0
+    return values
+
+
+def trains(self: Any, case: Any) -> Any:
+    values = Honest.values(self, case)
+    case.model.model.train()
+    return values
+
+
+def swallows(self: Any, case: Any) -> Any:
+    try:
+        return Honest.values(self, case)
+    except BaseException:
+        return np.ones(len(case.x))
+
+
+def remembers(self: Any, case: Any) -> Any:
+    kept = vars(self).setdefault("kept", Honest.values(self, case))
+    return kept[: len(case.x)]
+
+
+def whole_batch(self: Any, case: Any) -> Any:
+    return Honest.values(self, case) / abs(case.heat).max()
+
+
+def at_once(self: Any, case: Any) -> Any:
+    case.model.model(paddle.to_tensor(case.x))
+    return Honest.values(self, case)
+
+
+def deaf(self: Any, x: Any, explanation: Any, labels: Any = None, **more: Any) -> Any:
+    return it.Evaluator.measure(self, x, explanation, **more)
+
+
+def easy(self: Any, x: Any, explanation: Any, labels: Any = None, **more: Any) -> Any:
+    return self.result(np.ones(len(x)))
+
+
+def by_number(self: Any, case: Any) -> Any:
+    return Honest.values(self, case) * (1 + case.rows)
+
+
+BREACHES: list[tuple[str, Any, str, dict[str, Any]]] = [
+    ("facts", None, "a paper", {"paper": ""}),
+    ("facts", None, "factor is not among", {}),
+    ("shape_and_direction", lambda s, c: np.full(len(c.x), np.nan), "flags", {}),
+    ("shape_and_direction", lambda s, c: np.ones((len(c.x), 2)), "", {}),
+    ("batch_equals_single", whole_batch, "image", {}),
+    ("batch_equals_single", by_number, "image 1 alone", {"random": False}),
+    ("cut_into_batches", at_once, "3 rows in a run", {}),
+    ("no_trace", draws, "numpy's random numbers", {}),
+    ("no_trace", writes, "input", {}),
+    ("no_trace", trains, "training", {}),
+    ("no_trace_after_error", swallows, "swallowed", {}),
+    ("same_bits", draws, "differ", {}),
+    ("same_bits", lambda s, c: np.ones(len(c.x)), "every seed", {}),
+    ("second_call", remembers, "other images", {}),
+    ("target_is_the_explained", deaf, "labels=", {}),
+    ("empty_maps", easy, "a map of 0.0 has a value", {}),
+    ("what_it_needs", easy, "raised nothing", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "change", "says", "facts"),
+    BREACHES,
+    ids=[f"{c}-{getattr(f, '__name__', f)}-{s}" for c, f, s, _ in BREACHES],
+)
+def test_a_breach_is_noticed(
+    check: str, change: Any, says: str, facts: dict[str, Any], registered: Any
 ) -> None:
-    results, rows = [], []
-    for size in (1, 7, None):
-        model = toy()
-        model.register_forward_post_hook(lambda layer, x, y: rows.append(len(y)))
-        x, given = every_case(model)
-        given["interpreter"] = GradientInterpreter(model, batch_size=size)
-        rows.clear()
-        results.append(ev.find_evaluator(name).cls(model, batch_size=size).measure(x, **given))
-        assert size is None or max(rows, default=0) <= size  # memory is bounded
-    for other in results[1:]:
-        assert other.values == pytest.approx(results[0].values, rel=1e-4, abs=1e-5, nan_ok=True)
-    one = {key: value[:1] if key != "interpreter" else value for key, value in given.items()}
-    alone = ev.find_evaluator(name).cls(model).measure(x[:1], **one)
-    assert alone.values == pytest.approx(results[0].values[:1], rel=1e-4, abs=1e-5, nan_ok=True)
+    body: dict[str, Any] = {"__doc__": "Broken."}
+    if change is not None:
+        body["measure" if change in (deaf, easy) else "values"] = change
+    registered(type("Broken", (Honest,), body), **facts)
+    with pytest.raises((AssertionError, it.InterpretError, IndexError)) as raised:
+        check_evaluator("trial", checks=[check])
+    if isinstance(raised.value, AssertionError):
+        assert f"trial, {check}: " in str(raised.value)
+    assert says in str(raised.value)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_model_stays_and_the_seed_decides(name: str, toy: Callable[..., Any]) -> None:
-    model = toy().train()
-    before = {key: value.numpy().copy() for key, value in model.state_dict().items()}
-    x, given = every_case(model)
-    untouched = x.copy()
-    state = paddle.get_rng_state()
-    next_numbers = paddle.rand([3]).numpy()
-    paddle.set_rng_state(state)
-    first = ev.find_evaluator(name).cls().measure(x, **given)
-    again = ev.find_evaluator(name).cls().measure(x, **given)
-    assert np.array_equal(first.values, again.values, equal_nan=True)
-    assert np.array_equal(x, untouched)
-    assert np.array_equal(paddle.rand([3]).numpy(), next_numbers)
-    assert all(layer.training for layer in model.sublayers(include_self=True))
-    for key, value in model.state_dict().items():
-        assert np.array_equal(value.numpy(), before[key]), key
-    info = ev.find_evaluator(name)
-    if info.random:
-        assert "seed" in info.options
-    assert first.higher_is_better == info.higher_is_better == info.cls.higher_is_better
+def test_what_is_not_there_is_named(registered: Any) -> None:
+    with pytest.raises(it.InputError, match="deletion"):
+        check_evaluator("deletoin")
+    with pytest.raises(it.InputError, match="@register_evaluator"):
+        check_evaluator(type("Own", (it.Evaluator,), {}))
+    with pytest.raises(it.InputError, match="same_bits"):
+        check_evaluator("sparseness", checks=["nothing"])
