@@ -13,8 +13,8 @@ __all__ = ["census_of", "graph_of"]
 
 def graph_of(
     output: paddle.Tensor, over: Callable[[Any], list[Any] | None] = lambda node: None
-) -> Iterator[tuple[int, tuple[str, int]]]:
-    """Every operation behind `output`, once: (pointer, (name, how many inputs need a gradient)).
+) -> Iterator[tuple[int, tuple[str, tuple[bool, ...]]]]:
+    """Every operation behind `output`, once: (pointer, (name, which of its inputs need a gradient)).
 
     Args:
         over: for a node, the nodes to go on from in place of those it was made from, or None.
@@ -26,10 +26,10 @@ def graph_of(
         if node is None or node.node_ptr() in seen:
             continue
         seen.add(node.node_ptr())
-        behind = [n for n in node.next_functions if n is not None]
+        behind = node.next_functions
         name = node.name().partition("GradNode")[0]
         if name:
-            yield node.node_ptr(), (_snake(name), len(behind))
+            yield node.node_ptr(), (_snake(name), tuple(n is not None for n in behind))
         instead = over(node)
         nodes += behind if instead is None else instead
 

@@ -1,9 +1,11 @@
 """What a layer does on the way back: rules, and composites that say which rule works where."""
 
 from .activation import Deconvnet, Gate, Guided, PassThrough, Rescale, RescaleMaxPool
-from .base import Composite, Rule, Site
+from .base import Rule, Site, stabilize
 from .composites import COMPOSITES, composite_of, lrp_composite
 from .linear import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
+from .redirect import Way, redirect
+from .run import Composite
 
 __all__ = [
     "COMPOSITES",
@@ -21,8 +23,11 @@ __all__ = [
     "Rule",
     "Site",
     "WSquare",
+    "Way",
     "ZBox",
     "ZPlus",
     "composite_of",
     "lrp_composite",
+    "redirect",
+    "stabilize",
 ]

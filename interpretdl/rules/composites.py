@@ -8,9 +8,10 @@ from typing import Any
 from ..errors import InputError, did_you_mean
 from ..preprocessing import Preprocessing
 from .activation import Deconvnet, Gate, Guided, PassThrough, Rescale, RescaleMaxPool
-from .base import Composite, Rule
+from .base import Rule
 from .linear import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
 from .linear_map import CONVOLUTION, DENSE
+from .run import Composite
 
 __all__ = ["COMPOSITES", "composite_of", "lrp_composite"]
 
@@ -67,6 +68,7 @@ COMPOSITES: dict[str, Composite] = {
         lrp_composite("epsilon_plus", layers=_convolutions(ZPlus())),
         lrp_composite("epsilon_plus_flat", layers=_convolutions(ZPlus()), first=Flat()),
         lrp_composite("epsilon_plus_box", layers=_convolutions(ZPlus()), first=ZBox()),
+        lrp_composite("alpha1_beta0", layers=_both(AlphaBeta(1, 0))),
         lrp_composite("alpha2_beta1", layers=_both(AlphaBeta(2, 1))),
         lrp_composite("epsilon_alpha2_beta1", layers=_convolutions(AlphaBeta(2, 1))),
         lrp_composite(

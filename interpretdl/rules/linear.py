@@ -1,14 +1,14 @@
 """Rules of linear layers: how a dense layer or convolution hands relevance R_k to its inputs.
 
-Notation: z_jk = x_j w_jk, z_k = Σ_j z_jk + b_k, s(z) = z + 1e-6 sign(z).
+Notation: z_jk = x_j w_jk, z_k = Σ_j z_jk + b_k, s(z) = z + 1e-6 sign(z), or 1e-6 of the largest |z|
+where that is below 1.
 Montavon et al. 2019, https://doi.org/10.1007/978-3-030-28954-6_10; Bach et al. 2015,
 https://doi.org/10.1371/journal.pone.0130140.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -16,9 +16,9 @@ import paddle
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .base import Rule, Site, stabilize
+from .base import Rule, Site, signed, stabilize
 from .linear_map import LinearMap
-from .redirect import redirect
+from .redirect import Way, redirect
 
 __all__ = ["AlphaBeta", "Epsilon", "Flat", "Gamma", "WSquare", "ZBox", "ZPlus"]
 
@@ -57,66 +57,41 @@ def _paired(site: Site, for_positive: Part, for_negative: Part) -> Tensor:
     return linear(positive(x), for_positive) + linear(negative(x), for_negative)
 
 
-@dataclass
-class _Way:
-    """Relevance to z in the ratio y / (z + bias's part + stabilizer), times a factor.
-
-    `bias` is what the bias keeps of y, for the audit.
-    """
-
-    z: Tensor
-    ratio: Tensor
-    bias: Tensor | None = None
-
-
-def _way(site: Site, z: Tensor, part: Part | None, sign: float, y: Tensor) -> _Way:
+def _way(site: Site, z: Tensor, part: Part | None, sign: float, y: Tensor) -> Way:
     """The way to z, whose sum with part(bias) has a known sign; |sign| scales the stabilizer.
 
     Bias and stabilizer are added in one pass over the activations: those are what takes time.
     """
-    linear, small = _map(site), sign * site.small
-    kept = None
+    linear = _map(site)
+    offset = stabilizer = linear.in_units(sign * site.small, z)
+    bias = None
     if part is not None and linear.bias is not None:
-        kept = linear.spread(part(linear.bias), z)
-    offset = linear.in_units(small if kept is None else kept + small, z)
-    way = _Way(z, y / (z.detach() + offset))
-    if site.audited and kept is not None:
-        bias = linear.in_units(kept, z)  # infinite where batch-norm's scale is 0: all is the bias's
-        way.bias = paddle.where(bias.isfinite(), bias * way.ratio, y * kept / (kept + small))
-    return way
-
-
-def _redirected(site: Site, ways: Sequence[_Way]) -> Tensor:
-    """Redirect y to the ways, and note the shares for the audit."""
-    if site.audited:
-        kept = [way.bias for way in ways if way.bias is not None]
-        site.shares = {
-            "input": sum(way.z.detach() * way.ratio for way in ways),
-            "bias": sum(kept) if kept else paddle.zeros_like(site.y),
-        }
-    return redirect(site.y, *((way.z, way.ratio) for way in ways))
+        bias = linear.in_units(linear.spread(part(linear.bias), z), z)
+        offset = bias + stabilizer
+    return Way(z, y / (z.detach() + offset), bias, stabilizer)
 
 
 class Epsilon(Rule):
     """R_j = Σ_k z_jk / (z_k + ε sign z_k) R_k. The bias and ε keep their share.
 
     Args:
-        epsilon: at least 0; 0 is LRP-0, which is gradient times input.
+        epsilon: at least 0, in the units of the layer's output; 0 is LRP-0, which is gradient
+            times input. None: the stabilizer of the other rules, see `small_of`.
     """
 
-    def __init__(self, epsilon: float = 1e-6) -> None:
-        if not epsilon >= 0:
+    def __init__(self, epsilon: float | None = None) -> None:
+        if epsilon is not None and not epsilon >= 0:
             raise InputError(f"epsilon must be at least 0; got {epsilon}")
         self.epsilon = epsilon
 
     def __call__(self, site: Site) -> Tensor:
-        y = site.y.detach()
-        ratio = y / stabilize(y, paddle.to_tensor(self.epsilon, y.dtype)) if self.epsilon else None
-        if site.audited:
-            bias, whole = _map(site).bias, paddle.ones_like(y) if ratio is None else ratio
-            kept = paddle.zeros_like(y) if bias is None else _map(site).spread(bias, y) * whole
-            site.shares = {"input": y * whole - kept, "bias": kept}
-        return site.y if ratio is None else redirect(site.y, (site.y, ratio))
+        y, linear = site.value, _map(site)
+        bias = None if linear.bias is None else linear.spread(linear.bias, y)
+        if self.epsilon == 0:
+            return redirect(site.y, Way(site.y, paddle.ones_like(y), bias))
+        small = site.small if self.epsilon is None else paddle.to_tensor(self.epsilon, y.dtype)
+        stabilizer = signed(small, y)
+        return redirect(site.y, Way(site.y, y / (y + stabilizer), bias, stabilizer))
 
 
 class ZPlus(Rule):
@@ -131,7 +106,7 @@ class ZPlus(Rule):
 
     def __call__(self, site: Site) -> Tensor:
         z = _paired(site, positive, negative)
-        return _redirected(site, [_way(site, z, positive if self.bias else None, 1, site.value)])
+        return redirect(site.y, _way(site, z, positive if self.bias else None, 1, site.value))
 
 
 class AlphaBeta(Rule):
@@ -162,7 +137,7 @@ class AlphaBeta(Rule):
                 z = _paired(site, part, other)
                 y = site.value * factor
                 ways.append(_way(site, z, part if self.bias else None, sign, y))
-        return _redirected(site, ways)
+        return redirect(site.y, *ways)
 
 
 class Gamma(Rule):
@@ -197,11 +172,9 @@ class Gamma(Rule):
         ):
             way = _way(site, _paired(site, part, other), part, sign, site.value)
             # Elsewhere the sum may have either sign, and be 0.
-            nothing = paddle.zeros_like(way.ratio)
-            way.ratio = paddle.where(active, way.ratio, nothing)
-            way.bias = None if way.bias is None else paddle.where(active, way.bias, nothing)
-            ways.append(way)
-        return _redirected(site, ways)
+            ratio = paddle.where(active, way.ratio, paddle.zeros_like(way.ratio))
+            ways.append(way._replace(ratio=ratio))
+        return redirect(site.y, *ways)
 
 
 class _First(Rule):
@@ -233,7 +206,8 @@ class ZBox(_First):
         linear, (low, high) = _map(site), site.carriers
         z = linear(site.x, same) - linear(low, positive) - linear(high, negative)
         small = linear.in_units(site.small, z)
-        return _redirected(site, [_Way(z, site.value / stabilize(z.detach(), small))])
+        # Below zero for inputs out of bounds.
+        return redirect(site.y, Way(z, site.value / stabilize(z.detach(), small), None, small))
 
 
 class WSquare(_First):
@@ -252,9 +226,8 @@ class WSquare(_First):
         return linear.in_units(linear.in_units(site.small, site.value), site.value)
 
     def __call__(self, site: Site) -> Tensor:
-        z = _map(site)(site.carriers[0], self.share)
-        way = _Way(z, site.value / stabilize(z.detach(), self.small(site)))
-        return _redirected(site, [way])
+        z, small = _map(site)(site.carriers[0], self.share), self.small(site)
+        return redirect(site.y, Way(z, site.value / (z.detach() + small), None, small))
 
 
 class Flat(WSquare):

@@ -95,8 +95,10 @@ class LinearMap:
         return per_output.reshape(shape)
 
     def in_units(self, amount: Tensor, y: Tensor) -> Tensor:
-        """An amount in the output's units in those of a call: over |s|, infinite for s = 0."""
-        return amount if self.scale is None else amount / self.spread(self.scale.abs(), y)
+        """An amount in the output's units in those of a call: over |s|, all but infinite for 0."""
+        if self.scale is None:
+            return amount
+        return amount / self.spread(self.scale.abs().clip(min=1e-30), y)
 
 
 @dataclass

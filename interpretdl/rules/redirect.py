@@ -2,28 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import paddle
 from paddle.autograd import PyLayer
 
-__all__ = ["recorded", "redirect"]
+__all__ = ["Way", "listening", "redirect"]
 
 Tensor: TypeAlias = "paddle.Tensor"
 
 
-recorded: list[list[_Box]] = []
-"""While it is not empty, the last list collects what is redirected."""
+class Way(NamedTuple):
+    """Where a part of the relevance goes: to z, in the ratio y / (z + bias + stabilizer).
+
+    Attributes:
+        z: connected to the input, of y's shape.
+        ratio: a constant of y's shape.
+        bias, stabilizer: what else is in the denominator; they keep their share. Constants that
+            broadcast to y, None where there is none.
+    """
+
+    z: Tensor
+    ratio: Tensor
+    bias: Tensor | None = None
+    stabilizer: Tensor | None = None
 
 
-@dataclass
 class _Box:
     # Paddle looks for tensors in a PyLayer's arguments, lists too, but not in objects.
-    value: Tensor
-    ratios: list[Tensor]
-    change: Callable[[Tensor], Tensor] | None
+    def __init__(
+        self, value: Tensor, ways: list[Way], change: Callable[[Tensor], Tensor] | None
+    ) -> None:
+        self.value, self.ways, self.change = value, ways, change
+        self.ratios = [way.ratio for way in ways]
+
+    def let_go(self) -> None:
+        """Free the tensors, in a graph that Paddle will not free."""
+        self.ways.clear()
+        self.ratios.clear()
+
+
+_listeners: list[list[_Box]] = []
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[list[_Box]]:
+    """A list of what is redirected while the context lasts."""
+    boxes: list[_Box] = []
+    _listeners.append(boxes)
+    try:
+        yield boxes
+    finally:
+        _listeners.pop()
 
 
 class _Redirect(PyLayer):
@@ -42,20 +74,24 @@ class _Redirect(PyLayer):
 
 def redirect(
     y: Tensor,
-    *ways: tuple[Tensor, Tensor],
+    *ways: Way | tuple[Tensor, Tensor],
     change: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """A tensor with the value of y, whose gradient g goes to each z of `ways` as g * ratio.
 
+    Relevance is value times gradient, so of the relevance y * g the share z * ratio / y goes on
+    through z, whatever y was made of.
+
     Args:
         y: float, any shape.
-        ways: pairs (z, ratio), all of y's shape; z is connected to the input, ratio is a constant.
+        ways: pairs (z, ratio), or `Way`s, which also say what a bias and a stabilizer keep, for
+            the account. z and ratio have y's shape; the ratio is taken as a constant.
         change: applied to g first. (A hook on the result could not do it: Paddle calls the hooks of
             a PyLayer's output, and ignores what they return.)
     """
-    shared = any(z is y for z, _ in ways)
-    value = y.detach().clone() if shared else y.detach()
-    box = _Box(value, [r.detach() for _, r in ways], change)
-    if recorded:
-        recorded[-1].append(box)
-    return _Redirect.apply(box, *(z for z, _ in ways))
+    full = [Way(*way)._replace(ratio=way[1].detach()) for way in ways]
+    shared = any(way.z is y for way in full)
+    box = _Box(y.detach().clone() if shared else y.detach(), full, change)
+    if _listeners:
+        _listeners[-1].append(box)
+    return _Redirect.apply(box, *(way.z for way in full))

@@ -1,249 +1,214 @@
-"""A composite's rules attached to a model, for one run."""
+"""Which rule works where, and the rules attached to a model for one run."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import threading
-import weakref
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import paddle
+from paddle.jit import TranslatedLayer
 
 from ..errors import UnsupportedModelError
-from ..probe.graph import graph_of
+from ..probe.operations import Operation, intercepted
 from .activation import PassThrough
-from .base import Composite, Rule, Site
+from .base import Observer, Rule, Site
+from .canonize import Layers, Linear, plan_of
+from .inspection import Inspection
 from .linear import Epsilon
-from .linear_map import BATCH_NORM, LINEAR, LinearMap, foldable
-from .redirect import recorded
+from .linear_map import BATCH_NORM, LINEAR, LinearMap
+from .redirect import listening
 
-__all__ = ["Run"]
+__all__ = ["Composite", "Run"]
 
 Tensor: TypeAlias = "paddle.Tensor"
 _PLAIN = Epsilon(0)
 _PASS = PassThrough()
-# A plan settles within a few runs of a call; more are a model that never runs twice alike.
-_TRIES = 20
-# Activations may come from either module: layers and functions, and those fused into BatchNorm.
-_OPERATIONS = (paddle._C_ops, paddle._legacy_C_ops)
 
 
-@dataclass
-class _Plan:
-    """What earlier runs of a model showed. A guess: every run is checked against it."""
+@dataclass(frozen=True)
+class Composite:
+    """Which rule works where. A value: nothing in it changes when it is used.
 
-    folds: dict[str, bool] = field(default_factory=dict)
-    last: str | None = None
-    never: set[str] = field(default_factory=set)
-    """Found out in this call; another may not watch what this one does."""
-    again: bool = False
-    """Whether the next run is the same call's."""
-    tries: int = 0
-    """Runs of one call so far."""
-    inspect: bool = False
-    """Whether the next run is to look at the graph."""
-    inspected: dict[Any, set[tuple[Any, ...]]] = field(default_factory=dict)
-    """For each kind of composite: courses of a run whose graph was looked at and found right."""
+    For a linear layer (convolution, dense) the first of these that fits counts: `names`, `first`,
+    `last`, `layers`; none is plain gradient, which is LRP-0.
 
-
-_PLANS: weakref.WeakKeyDictionary[Any, _Plan] = weakref.WeakKeyDictionary()
-
-
-@dataclass
-class _Pending:
-    """A linear layer that has run and waits for its batch-norm."""
+    Args:
+        name: for messages and reports.
+        layers: layer type -> rule, in order; subclasses fit too.
+        operations: name of an activation in `paddle._C_ops` -> rule; reaches layers (`nn.ReLU`),
+            functions (`F.relu`) and fused activations (`BatchNorm(act="relu")`) alike.
+        first: rule of the first linear layer that runs.
+        last: rule of the last one.
+        names: layer name -> rule.
+        must_reach: operations every one of which must have met its rule.
+        harmless: operations that need no rule; None allows all. Anything else that ran, and that
+            no rule met, is an UnsupportedModelError; products of two things that both depend on
+            the input are, too.
+        conserves: whether all relevance arrives at the input, but for what only a bias raised.
+    """
 
     name: str
-    layer: Any
-    x: Tensor
-    y: Tensor  # kept so that nothing else gets its id
-    carriers: list[Tensor]
+    layers: Mapping[type, Rule] = field(default_factory=dict)
+    operations: Mapping[str, Rule] = field(default_factory=dict)
+    first: Rule | None = None
+    last: Rule | None = None
+    names: Mapping[str, Rule] = field(default_factory=dict)
+    must_reach: frozenset[str] = frozenset()
+    harmless: frozenset[str] | None = None
+    conserves: bool = False
+    observer: Observer | None = None
+    """Told of every run and site; see `interpretdl.rules.audit`."""
+
+    @property
+    def reaches_layers(self) -> bool:
+        """Whether any linear layer has a rule of its own."""
+        return bool(self.layers or self.first or self.last or self.names)
+
+    def observed(self, observer: Observer) -> Composite:
+        """The same composite, which tells `observer` of every site."""
+        return replace(self, observer=observer)
+
+    @contextlib.contextmanager
+    def applied(self, model: Any) -> Iterator[Any]:
+        """Attach the rules to a model for one run; see `interpretdl.probe.Rules`."""
+        run = Run(self, model)
+        try:
+            run.attach()
+            yield run
+        finally:
+            run.detach()
+
+
+class _Arrived(BaseException):
+    """A carrier has come to the last of the first layers; nothing in a model catches this."""
 
 
 class Run:
     """Hooks that apply a composite's rules while a model runs once.
 
-    Which linear layer feeds which batch-norm, and which is the last, is seen when they run. To
-    know it beforehand there is a plan; when the run shows that the plan was wrong, `settled` says
-    so, and the model is run again with the plan corrected.
+    What must be known of a layer before it runs is in the model's plan. When the run shows that
+    the plan was wrong, `settled` says so, and the model is run again with the plan corrected.
 
-    Whether every operation was reached is seen in the graph. Paddle never frees a graph whose
-    `grad_fn` was asked for, so this is done in a run of its own, whose tensors are let go of, the
-    first time that a model is run with a composite, and again whenever rules are met in another
-    course than in a run that was inspected.
+    A run whose rules are met in another course than in one that was inspected is an inspection
+    itself, and the model is run again behind it.
     """
 
     def __init__(self, composite: Composite, model: Any) -> None:
-        self.composite = composite
-        self.model = model
+        self.composite, self.model = composite, model
         self.leaves: list[Tensor] = []
-        self._removers: list[Callable[[], None]] = []
-        self._thread = threading.get_ident()
-        self._suspended = 0
-        self._parts = 1
-        self._images = 0
-        self._split = False
-        self._cut = False
-        self._carried: dict[str, list[Tensor]] = {}
-        self._pending: dict[int, _Pending] = {}
-        self._unfolded: dict[int, tuple[str, Any, weakref.ref[Any]]] = {}
-        self._course: list[tuple[str, str]] = []
-        self._boxes: list[Any] = []
-        # Graph nodes: of outputs that rules made -> of the inputs they came from.
-        self._made: dict[int, tuple[Any, list[Any]]] = {}
-        self._touched: dict[int, Any] = {}
-        self._waiting: dict[int, tuple[str, Any]] = {}
-        self._wrong: dict[str, bool] = {}
-        self._order: list[str] = []
-        self._plan = _PLANS.get(model) or _first_plan(model)
-        _PLANS[model] = self._plan
-        if not self._plan.again:
-            self._plan.never.clear()
-        self._plan.tries = self._plan.tries + 1 if self._plan.again else 0
-        if self._plan.tries > _TRIES:
-            self._plan.again = False
-            raise UnsupportedModelError(
-                "this model runs another way each time that it is called, so that what its layers "
-                "do cannot be followed; fix its random choices first"
-            )
+        self._plan = plan_of(model)
+        inspect = self._plan.begin()
         kind = (
             *(composite.name, composite.must_reach, composite.harmless, type(composite.first)),
             *(frozenset(composite.operations), frozenset(composite.names)),
         )
         self._known = self._plan.inspected.setdefault(kind, set())
-        self._inspecting = self._plan.inspect or not self._known
-        self._plan.again = self._plan.inspect = False
+        self._inspection = Inspection() if inspect or not self._known else None
+        self._observer = None if self._inspection else composite.observer
+        self._layers = Layers(self._plan)
+        self._course: list[tuple[str, str]] = []
+        # For each of the first linear layers, what the first rule's carriers are when they arrive.
+        self._carriers: dict[int, list[Tensor]] = {}
+        self._carried: int | None = None
+        self._cut = False
+        self._suspended = 0
+        self._attached = contextlib.ExitStack()
 
     # -- attach and detach -----------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Set hooks on layers, and rules on operations."""
+        """Set hooks on layers, and rules on operations.
+
+        Raises:
+            UnsupportedModelError: there are none to set them on.
+        """
+        if any(isinstance(m, TranslatedLayer) for m in self.model.sublayers(include_self=True)):
+            raise UnsupportedModelError(
+                f"composite {self.composite.name!r} works on layers and operations, and a program "
+                "that paddle.jit.load has read has none to be reached; give the model in Python "
+                "with its weights, or take a method that needs gradients or scores only"
+            )
         for name, layer in self.model.named_sublayers():
-            rule = self._own_rule(name, layer)
             if isinstance(layer, LINEAR) and self.composite.reaches_layers:
                 self._hook(layer, self._before_linear, self._after_linear, name)
             elif isinstance(layer, BATCH_NORM) and self.composite.reaches_layers:
-                self._hook(layer, self._suspend, self._after_norm, name)
-            elif rule is not None and not layer._sub_layers:
-                self._hook(layer, self._suspend, self._after_layer, name)
-        for operation, rule in self.composite.operations.items():
-            for module in _OPERATIONS:
-                original = getattr(module, operation, None)
-                if original is not None:
-                    setattr(module, operation, self._ruled(operation, original, rule))
-                    self._removers.append(functools.partial(setattr, module, operation, original))
+                self._hook(layer, self._before_layer, self._after_norm, name)
+            elif self._own_rule(name, layer) is not None and not layer._sub_layers:
+                self._hook(layer, self._before_layer, self._after_layer, name)
+        rules = self.composite.operations.items()
+        wraps = {name: functools.partial(self._ruled, name, rule) for name, rule in rules}
+        self._attached.enter_context(intercepted(wraps))
 
     def detach(self) -> None:
         """Take everything away."""
-        while self._removers:
-            self._removers.pop()()
-        recorded[:] = [boxes for boxes in recorded if boxes is not self._boxes]
-        self._pending.clear()
+        self._attached.close()
+        self._layers.clear()
 
     def _hook(self, layer: Any, before: Any, after: Any, name: str) -> None:
         for handle in (
             layer.register_forward_pre_hook(functools.partial(before, name)),
             layer.register_forward_post_hook(functools.partial(after, name)),
         ):
-            self._removers.append(handle.remove)
+            self._attached.callback(handle.remove)
 
     # -- the probe's protocol --------------------------------------------------------------------
 
     def begin(self, x: Tensor) -> Tensor:
-        """The input, and behind it what the first layer's rule wants to travel with it."""
-        self._images = len(x)
+        """What the model is given; the first rule's carriers are brought to their layers."""
         self._cut = x.stop_gradient  # relevance ends at a layer behind the input
-        if self._inspecting:
-            recorded.append(self._boxes)
-        elif self.composite.observer is not None:
-            self.composite.observer.begin()
+        if self._observer is not None:
+            self._observer.begin()
         first = self.composite.first
-        carriers = [] if first is None or x.stop_gradient else first.carriers(x)
-        if not carriers:
-            return x.clone()
+        carriers = [] if first is None or self._cut else first.carriers(x)
+        if carriers:
+            self.leaves = [x, *carriers]
         for carrier in carriers:
-            carrier.stop_gradient = False
-        self.leaves = [x, *carriers]
-        self._parts = len(self.leaves)
-        return paddle.concat(self.leaves)
+            self._carry(carrier)
+        return x.clone()
+
+    def _carry(self, carrier: Tensor) -> None:
+        """Run the model on a carrier up to the layers that see nothing but the input."""
+        carrier.stop_gradient = False
+        self._carried = 0
+        with contextlib.suppress(_Arrived):
+            self.model(carrier.clone())
+        if not self._carriers:
+            raise UnsupportedModelError(
+                f"composite {self.composite.name!r} has a rule for the first layer, but no "
+                "convolution or dense layer of this model takes the input"
+            )
+        self._carried, self._suspended = None, 0
 
     def settled(self, output: Tensor) -> bool:
         """Whether the plan was right and everything reached; see `interpretdl.probe.RulesRun`."""
-        if not self._inspecting:
-            return self._as_planned() and self._is_known()
+        plan, inspection, course = self._plan, self._inspection, tuple(self._course)
+        last_counts = self.composite.last is not None
+        if inspection is None:
+            if not self._layers.as_planned(last_counts):
+                return False
+            known = self._layers.complete() and course in self._known
+            plan.inspect = plan.again = not known
+            return known
         try:
-            seen = dict(self._walk(output))
-            for pointer, (name, _) in self._waiting.items():
-                if pointer in seen:  # something else than its batch-norm reads the output
-                    self._wrong[name] = False
-                    self._plan.never.add(name)
-            if self._as_planned():
-                self._check_reached(seen)
-                self._known.add(tuple(self._course))
-                self._plan.again = True
+            inspection.look(output)
+            for name in inspection.read():
+                self._layers.read(name)
+            right = self._layers.as_planned(last_counts)
+            if right and not self._cut:
+                first = inspection.first()
+                right, plan.first = first == plan.first or not first, first or plan.first
+            if right:
+                composite = self.composite
+                inspection.check(composite.name, composite.must_reach, composite.harmless)
+                self._known.add(course)
+            plan.again = True
         finally:
-            self._let_go(output)
+            inspection.let_go(output)
+            self._layers.clear()
         return False
-
-    def _is_known(self) -> bool:
-        """Whether rules were met in a course that was inspected."""
-        known = not self._pending and tuple(self._course) in self._known
-        self._plan.inspect = self._plan.again = not known
-        return known
-
-    def _let_go(self, output: Tensor) -> None:
-        """Free the tensors of a graph that was looked at: a backward pass does."""
-        if not output.stop_gradient:
-            output.sum().backward()
-        for box in self._boxes:
-            box.ratios.clear()
-        for table in (self._made, self._touched, self._waiting, self._unfolded, self._pending):
-            table.clear()
-
-    def _as_planned(self) -> bool:
-        """Whether the plan's guesses were right; they are corrected."""
-        wrong = {n: fold for n, fold in self._wrong.items() if self._plan.folds.get(n) != fold}
-        self._plan.folds.update(wrong)
-        last = self._order[-1] if self._order else None
-        moved = self.composite.last is not None and last != self._plan.last
-        self._plan.last = last or self._plan.last
-        if wrong or moved:
-            self._plan.again = True
-            return False
-        if self.leaves and not self._split:
-            raise UnsupportedModelError(
-                f"composite {self.composite.name!r} has a rule for the first layer, but no "
-                "convolution or dense layer of this model takes the whole input"
-            )
-        return True
-
-    def _walk(self, output: Tensor) -> Iterator[tuple[int, Any]]:
-        """Nodes behind the output; what rules made is stepped over."""
-        return graph_of(output, lambda node: self._made.get(node.node_ptr(), (None, None))[1])
-
-    def _check_reached(self, seen: dict[int, tuple[str, int]]) -> None:
-        missed: dict[str, int] = {}
-        harmless, must = self.composite.harmless, self.composite.must_reach
-        for pointer, (name, inputs) in seen.items():
-            if pointer in self._made or pointer in self._touched:
-                continue
-            gated = name in ("multiply", "divide") and inputs < 2  # by a constant
-            if name in must or (harmless is not None and not gated and name not in harmless):
-                missed[name] = missed.get(name, 0) + 1
-        if missed:
-            found = ", ".join(f"{name} ({count})" for name, count in sorted(missed.items()))
-            raise UnsupportedModelError(
-                f"composite {self.composite.name!r} has no way through these operations of the "
-                f"model: {found}. A map drawn all the same would be wrong; use layers for them "
-                "(paddle.nn), another composite, or a method that needs gradients only"
-            )
-        if must and not self._touched and not self._made:
-            raise UnsupportedModelError(
-                f"this model has no ReLU that composite {self.composite.name!r} could change: the "
-                "map would be the plain gradient; take method 'gradient'"
-            )
 
     # -- rules at work ---------------------------------------------------------------------------
 
@@ -252,68 +217,67 @@ class Run:
             return self.composite.names[name]
         return next((r for t, r in self.composite.layers.items() if isinstance(layer, t)), None)
 
-    def _rule_of(self, name: str, layer: Any, is_first: bool) -> Rule:
-        composite = self.composite
-        if name in composite.names:
-            return composite.names[name]
-        if is_first and composite.first is not None:
-            return composite.first
-        if name == self._plan.last and composite.last is not None:
-            return composite.last
-        return self._own_rule(name, layer) or _PLAIN
+    def _rule_of(self, entry: Linear) -> Rule:
+        composite, name = self.composite, entry.name
+        if name not in composite.names:
+            arrived = entry.index in self._carriers if self.leaves else not self._cut
+            if composite.first is not None and arrived and entry.index in self._plan.first:
+                return composite.first
+            if composite.last is not None and name == self._plan.last:
+                return composite.last
+        return self._own_rule(name, entry.layer) or _PLAIN
+
+    def _tapped(self, x: Tensor) -> Tensor:
+        """x; or a copy that only one site reads, where the observer wants that."""
+        return x.clone() if self._observer is not None and self._observer.taps else x
 
     def _before_linear(self, name: str, layer: Any, inputs: tuple[Any, ...]) -> Any:
         x = inputs[0]
-        self._carried.pop(name, None)
-        if self._parts > 1 and x.shape[0] == self._parts * self._images:
-            x, *carriers = paddle.split(x, self._parts)
-            self._carried[name] = carriers
-            self._split = True
-            return (x, *inputs[1:])
-        return None
+        if x.stop_gradient:
+            return None
+        x = self._tapped(x)
+        if self._carried is not None:
+            if self._carried in self._plan.first:
+                self._carriers.setdefault(self._carried, []).append(x)
+            if self._carried >= max(self._plan.first):
+                raise _Arrived
+            self._carried += 1
+        return (x, *inputs[1:])
 
     def _after_linear(self, name: str, layer: Any, inputs: tuple[Any, ...], y: Tensor) -> Any:
         x = inputs[0]
-        if x.stop_gradient:
+        if x.stop_gradient or self._carried is not None:
             return None
-        carriers = self._carried.pop(name, [])
-        self._order.append(name)
-        entry = _Pending(name, layer, x, y, carriers)
-        if self._plan.folds.get(name):
-            self._pending[id(y)] = entry
-            if self._inspecting:
-                self._waiting[y.grad_fn.node_ptr()] = (name, y.grad_fn)
+        entry, waits = self._layers.ran(name, layer, x, y)
+        if waits:
+            if self._inspection is not None:
+                self._inspection.waits(entry)
             return None
         new = self._linear(entry, y, LinearMap(layer))
-        self._unfolded[id(new)] = (name, layer, weakref.ref(new))
+        self._layers.gave(entry, new)
         return new
+
+    def _before_layer(self, name: str, layer: Any, inputs: tuple[Any, ...]) -> Any:
+        self._suspended += 1  # this layer has its own rule: none for the operations inside
+        x = inputs[0]
+        if x.stop_gradient or self._layers.waits(x):
+            return None
+        return (self._tapped(x), *inputs[1:])
 
     def _after_norm(self, name: str, norm: Any, inputs: tuple[Any, ...], y: Tensor) -> Any:
         self._suspended -= 1
         x = inputs[0]
         if x.stop_gradient:
             return None
-        entry = self._pending.pop(id(x), None)
+        entry = self._layers.norm(norm, x)
         if entry is None:
-            source, layer, made = self._unfolded.get(id(x), ("", None, lambda: None))
-            if made() is x and source not in self._plan.never and foldable(layer, norm):
-                self._wrong.setdefault(source, True)
             return self._put(Site(name, x, y), self._own_rule(name, norm) or _PASS, [x])
-        if not foldable(entry.layer, norm):
-            self._wrong[entry.name] = False
-            self._plan.never.add(entry.name)
-            return None
         return self._linear(entry, y, LinearMap(entry.layer, norm))
 
-    def _linear(self, entry: _Pending, y: Tensor, linear: LinearMap) -> Tensor:
-        first = self._order[0] == entry.name and not self._cut
-        is_first = bool(entry.carriers) if self._parts > 1 else first
-        site = Site(entry.name, entry.x, y, linear, entry.carriers)
-        rule = self._rule_of(entry.name, entry.layer, is_first)
-        return self._put(site, rule, [entry.x, *entry.carriers])
-
-    def _suspend(self, name: str, layer: Any, inputs: Any) -> None:
-        self._suspended += 1  # this layer has its own rule: none for the operations inside
+    def _linear(self, entry: Linear, y: Tensor, linear: LinearMap) -> Tensor:
+        carriers = self._carriers.get(entry.index, [])
+        site = Site(entry.name, entry.x, y, linear, carriers)
+        return self._put(site, self._rule_of(entry), [entry.x, *carriers])
 
     def _after_layer(self, name: str, layer: Any, inputs: tuple[Any, ...], y: Any) -> Any:
         self._suspended -= 1
@@ -322,52 +286,32 @@ class Run:
             return None
         return self._put(Site(name, inputs[0], y), rule, [inputs[0]])
 
-    def _ruled(self, operation: str, original: Any, rule: Rule) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            y = original(*args, **kwargs)
-            x = args[0] if args else kwargs.get("x")
-            elsewhere = threading.get_ident() != self._thread or self._suspended
-            if elsewhere or not isinstance(x, paddle.Tensor) or x.stop_gradient:
-                return y
-            self._suspended += 1  # a rule may use the operation itself
-            try:
-                return self._put(Site(operation, x, y, arguments=args[1:]), rule, [x])
-            finally:
-                self._suspended -= 1
+    def _ruled(self, name: str, rule: Rule, original: Operation) -> Callable[..., Any]:
+        """An operation that its rule follows."""
+
+        def run(x: Any, *rest: Any, **kwargs: Any) -> Any:
+            if self._suspended or not isinstance(x, paddle.Tensor) or x.stop_gradient:
+                return original(x, *rest, **kwargs)
+            x = self._tapped(x)
+            y = original(x, *rest, **kwargs)
+            return self._put(Site(name, x, y, arguments=rest), rule, [x])
 
         return run
 
-    def _put(self, site: Site, rule: Rule, sources: list[Tensor]) -> Tensor:
-        observer = None if self._inspecting else self.composite.observer
-        site.audited = observer is not None
+    def _put(self, site: Site, rule: Rule, sources: Sequence[Tensor]) -> Tensor:
         self._course.append((site.name, type(rule).__name__))
-        y = rule(site)
+        self._suspended += 1  # a rule may use an operation itself
+        with listening() as boxes:
+            y = rule(site)
+        self._suspended -= 1
         if y.stop_gradient:
             return y
-        if self._inspecting:
-            maker = y.grad_fn
+        if self._inspection is not None:
+            self._inspection.boxes += boxes
             if y is site.y and site.linear is None:
-                self._touched[maker.node_ptr()] = maker
+                self._inspection.kept(y)
             else:
-                nodes = [t.grad_fn for t in sources if t.grad_fn is not None]
-                self._made[maker.node_ptr()] = (maker, nodes)
-        if observer is not None:
-            observer.note(site, y)
+                self._inspection.gave(y, sources, site.linear is not None)
+        if self._observer is not None:
+            self._observer.note(site, y, [way for box in boxes for way in box.ways])
         return y
-
-
-def _first_plan(model: Any) -> _Plan:
-    """A guess from the order of layers: a linear layer right before a batch-norm of its size."""
-    plan = _Plan()
-    previous: tuple[str, Any] | None = None
-    for name, layer in model.named_sublayers():
-        if layer._sub_layers:
-            continue
-        if isinstance(layer, LINEAR):
-            plan.folds[name] = False
-            plan.last = name
-        elif isinstance(layer, BATCH_NORM) and previous and isinstance(previous[1], LINEAR):
-            plan.folds[previous[0]] = foldable(previous[1], layer)
-        previous = (name, layer)
-    return plan

@@ -105,6 +105,7 @@ class ByHand:
 
 LOW, HIGH = (np.broadcast_to(b[0], SHAPE).reshape(-1) for b in PREPROCESSING.bounds())
 BOX, E, Z, ZB = oracle.z_box(LOW, HIGH), oracle.epsilon(), oracle.z_plus(False), oracle.z_plus(True)
+A1 = oracle.alpha_beta(1, 0)
 AB, G, W2, FLAT = oracle.alpha_beta(2, 1), oracle.gamma(0.25), oracle.w_square(), oracle.flat()
 # METHODS: name -> rules of the first convolution, of the others, of dense layers.
 NAMED = {
@@ -113,6 +114,7 @@ NAMED = {
     "epsilon_plus": (ZB, ZB, E),
     "epsilon_plus_flat": (FLAT, ZB, E),
     "epsilon_plus_box": (BOX, ZB, E),
+    "alpha1_beta0": (A1, A1, A1),
     "alpha2_beta1": (AB, AB, AB),
     "epsilon_alpha2_beta1": (AB, AB, E),
     "epsilon_alpha2_beta1_flat": (FLAT, AB, E),

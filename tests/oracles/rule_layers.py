@@ -105,6 +105,9 @@ RULES: dict[str, tuple[Rule, Any, float | None]] = {
     "flat": (Flat(), oracle.flat(), None),
 }
 
+# Formulas that give the bias no share.
+BIAS_ALONE = {RULES[name][1] for name in ("z+ no bias", "z-box", "w2", "flat")}
+
 
 def build(kind: str, dtype: str) -> tuple[Any, tuple[int, ...]]:
     """A model of that one layer, its outputs flattened; weights that float32 holds exactly."""
@@ -179,6 +182,7 @@ class Dense:
     ) -> tuple[Array, float]:
         """Relevance of one image's inputs, and the bias's."""
         shape, size, x = x.shape, x.size, self.inputs(x)
+        bias_alone = rule in BIAS_ALONE
         if rule is oracle.z_box:
             rule = oracle.z_box(np.full(x.shape, LOW), np.full(x.shape, HIGH))
         found, kept = oracle.propagate(
@@ -189,6 +193,7 @@ class Dense:
             (x @ self.matrix + self.bias) * readout,
             connected=self.connected,
             stabilizer=stabilizer,
+            bias_alone=bias_alone,
         )
         if self.index is not None:
             found, pieces = np.zeros(size), found

@@ -111,11 +111,14 @@ def propagate(
     *,
     connected: Array | None = None,
     stabilizer: float | None = None,
+    bias_alone: bool = False,
 ) -> tuple[Array, float]:
     """Relevance of the inputs [J], and what the bias keeps.
 
     Args:
         stabilizer: ε; None: 1e-6, or that share of the largest |output| if it is below 1.
+        bias_alone: a rule that gives the bias no share: it keeps the relevance of outputs above
+            zero to which no input contributed.
     """
     if stabilizer is None:
         stabilizer = 1e-6 * min(1.0, float(np.abs(x @ matrix + bias).max()))
@@ -127,6 +130,9 @@ def propagate(
         ratio = np.divide(relevance, total, out=np.zeros_like(total), where=total != 0)
         arrived += factor * (contributions @ ratio)
         kept += factor * float(share @ ratio)
+        if bias_alone:
+            alone = (np.abs(total) <= 2 * stabilizer) & (x @ matrix + bias > 0)
+            kept += factor * float(stabilizer * ratio[alone].sum())
     return arrived, kept
 
 

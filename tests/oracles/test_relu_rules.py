@@ -95,7 +95,7 @@ def images(dtype: str = "float32") -> Any:
 
 
 def explained(model: Any, rule: str, x: Any) -> Array:
-    return np.asarray(attributed(METHODS[rule](model), x, np.array(LABELS)))
+    return np.asarray(attributed(METHODS[rule](model), x, np.array(LABELS)).values)
 
 
 @pytest.mark.parametrize("relu", RELUS)
@@ -109,7 +109,7 @@ def test_backward_by_hand(relu: str, rule: str, dtype: str, tolerance: float) ->
     if relu == "fused" and dtype == "float64":
         tolerance = 1e-6  # a variance of 1 - 1e-5 is not exact in float32
     assert relative(explained(model, rule, x), expected) < tolerance
-    singles = [attributed(METHODS[rule](model), x[k : k + 1], LABELS[k])[0] for k in range(2)]
+    singles = [attributed(METHODS[rule](model), x[k : k + 1], LABELS[k]).values[0] for k in range(2)]
     assert relative(singles, expected) < tolerance
 
 
@@ -168,7 +168,7 @@ def test_other_scores(rule: str) -> None:
         by_hand.last = (np.stack([mixed] * 5, axis=1), bias)
         expected.append(by_hand.backward(image, label, rule))
     found = attributed(METHODS[rule](model), x, np.array(LABELS), gradient_of="contrast")
-    assert relative(found, expected) < 1e-5
+    assert relative(found.values, expected) < 1e-5
 
 
 def test_guided_grad_cam_is_the_product() -> None:
@@ -179,9 +179,9 @@ def test_guided_grad_cam_is_the_product() -> None:
     found = attributed(
         it.GuidedGradCAMInterpreter(model), x, np.array(LABELS), target_layer_name="two"
     )
-    wide = heatmap_of(np.asarray(cam), (5, 5), signed=False)[:, None]
-    assert np.abs(found).max() > 0
-    assert relative(found, explained(model, "guided", x) * wide) < 1e-6
+    wide = heatmap_of(cam.values, (5, 5), signed=False)[:, None]
+    assert np.abs(found.values).max() > 0
+    assert relative(found.values, explained(model, "guided", x) * wide) < 1e-6
 
 
 def test_rules_end_with_the_run() -> None:
