@@ -205,8 +205,7 @@ def _labels_agree(case: MethodCase) -> None:
     forms += [names[1], [names[1]] * 3] if names else []
     for form in forms:
         need_same(case.explain(label=form).values, expected, f"label={form!r} against 1")
-    method = case.method()
-    need_same(method.explain(case.x, labels=1, **case.options).values, expected, "labels=1")
+    need_same(case.explain(labels=1).values, expected, "labels=1")
     found = case.explain(label=ClassScore(1, case.info.cls.gradient_of))
     need_same(found.values, expected, "a target against its class")
 
