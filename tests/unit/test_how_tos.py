@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,10 +27,15 @@ def registries() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_file_works(name: str, registries: None) -> None:
-    space: dict[str, Any] = {"__name__": name.removesuffix(".py")}
-    exec(compile(FILES[name], name, "exec"), space)  # noqa: S102  # the page's own code
-    tests = [value for key, value in space.items() if key.startswith("test_")]
+def test_the_file_works(
+    name: str, registries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_text(FILES[name], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module(name.removesuffix(".py"))
+    monkeypatch.delitem(sys.modules, module.__name__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    tests = [value for key, value in vars(module).items() if key.startswith("test_")]
     assert tests
     for test in tests:
         test()
