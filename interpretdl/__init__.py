@@ -1,68 +1,55 @@
-"""interpretdl: why a PaddlePaddle image classifier decided what it decided."""
+"""interpretdl: why a PaddlePaddle image classifier decided what it decided.
 
-import warnings as _warnings
+Paddle and everything that needs it are imported when the first name is used, so that the command
+line can answer `--help` at once.
+"""
 
-try:
-    with _warnings.catch_warnings():
-        # Paddle says on import that a compiler cache is missing, which nothing here needs.
-        _warnings.filterwarnings("ignore", "No ccache found")
-        import paddle as _paddle  # noqa: F401  # asked for here so that its absence is explained
-except ModuleNotFoundError as error:
-    if error.name != "paddle":
-        raise
+import importlib
+import importlib.util
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from .version import __version__ as __version__
+
+if TYPE_CHECKING:  # all names, of which mypy follows no computed __all__
+    from . import data_processor as data_processor
+    from . import errors as errors
+    from . import evaluator as evaluator
+    from . import interpreter as interpreter
+    from . import registry as registry
+    from . import targets as targets
+    from .api import *  # noqa: F403
+    from .evaluator import *  # noqa: F403
+    from .interpreter import *  # noqa: F403
+
+# Paddle says when it is imported that a compiler cache is missing, which nothing here needs.
+warnings.filterwarnings("ignore", "No ccache found", module="paddle")
+
+
+def _has_paddle() -> bool:
+    try:
+        return "paddle" in sys.modules or importlib.util.find_spec("paddle") is not None
+    except ModuleNotFoundError:  # from a finder that blocks it
+        return False
+
+
+if not _has_paddle():
     raise ModuleNotFoundError(
         "interpretdl needs PaddlePaddle 3.0 or later: `pip install paddlepaddle` for the CPU, or "
         "the `paddlepaddle-gpu` build for your CUDA version",
         name="paddle",
-    ) from None
+    )
 
-from . import dissection, feature_visualization, lrp_model
-from .errors import (
-    ImageReadError,
-    InputError,
-    InterpretError,
-    InterpretWarning,
-    LayerNotFoundError,
-    ResourceError,
-    TargetError,
-    UnsupportedModelError,
-    WeightsError,
-)
-from .evaluator import *  # noqa: F403  # every evaluator that is registered
-from .evaluator import __all__ as _evaluators
-from .explanation import Explanation, grid
-from .interpreter import *  # noqa: F403  # every method that is registered
-from .interpreter import __all__ as _interpreters
-from .preprocessing import IMAGENET, Preprocessing
-from .probe import Probe
-from .progress import show_progress
-from .targets import ClassScore, DetectionScore, SegmentationScore, Target
-from .version import __version__
+if not TYPE_CHECKING:  # a type checker would take every name to be there
 
-__all__ = [
-    "IMAGENET",
-    "ClassScore",
-    "DetectionScore",
-    "Explanation",
-    "ImageReadError",
-    "InputError",
-    "InterpretError",
-    "InterpretWarning",
-    "LayerNotFoundError",
-    "Preprocessing",
-    "Probe",
-    "ResourceError",
-    "SegmentationScore",
-    "Target",
-    "TargetError",
-    "UnsupportedModelError",
-    "WeightsError",
-    "__version__",
-    "dissection",
-    "feature_visualization",
-    "grid",
-    "lrp_model",
-    "show_progress",
-]
-__all__ += _evaluators
-__all__ += _interpreters
+    def __getattr__(name: str) -> Any:
+        if not name.startswith("_") or name == "__all__":
+            api = importlib.import_module(".api", __name__)
+            for names in (vars(api), globals()):  # globals: modules of the package
+                if name in names:
+                    return names[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__getattr__("__all__")})

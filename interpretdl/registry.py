@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import inspect
+import sys
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -49,10 +52,11 @@ class Registry(Generic[_InfoType]):
     Args:
         noun: what is in the table, for messages.
         group: the group of entry points.
+        own: the module of this package whose import registers this package's.
     """
 
-    def __init__(self, noun: str, group: str) -> None:
-        self.noun, self.group = noun, group
+    def __init__(self, noun: str, group: str, own: str) -> None:
+        self.noun, self.group, self.own = noun, group, own
         self._entries: dict[str, _InfoType] = {}
         self._looked = False
 
@@ -74,6 +78,7 @@ class Registry(Generic[_InfoType]):
         """Everything by name, in alphabetical order."""
         if not self._looked:
             self._looked = True
+            importlib.import_module(self.own)
             for point in entry_points(group=self.group):
                 point.load()
         return dict(sorted(self._entries.items()))
@@ -185,7 +190,7 @@ class EvaluatorInfo:
     @property
     def options(self) -> dict[str, inspect.Parameter]:
         """The evaluator's own options: keyword arguments of its constructor."""
-        hints = _hints(self.cls.__init__)
+        hints = _hints(self.cls.__init__) | _hints(self.cls)
         parameters = inspect.signature(self.cls.__init__).parameters.values()
         common = self.cls.common_arguments()
         return {
@@ -195,8 +200,10 @@ class EvaluatorInfo:
         }
 
 
-METHODS: Registry[MethodInfo] = Registry("method", "interpretdl.methods")
-EVALUATORS: Registry[EvaluatorInfo] = Registry("evaluator", "interpretdl.evaluators")
+METHODS: Registry[MethodInfo] = Registry("method", "interpretdl.methods", "interpretdl.interpreter")
+EVALUATORS: Registry[EvaluatorInfo] = Registry(
+    "evaluator", "interpretdl.evaluators", "interpretdl.evaluator"
+)
 
 
 def register(
@@ -269,9 +276,17 @@ def _summary(cls: type[Any]) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Annotations as types; none where a name in them is known to type checkers only."""
-    try:
-        return typing.get_type_hints(function)
-    except NameError:
-        return {}
+def _hints(owner: Any) -> dict[str, Any]:
+    """Annotations of a function or a class as types, without those that type checkers alone know.
+
+    Each by itself: one that cannot be resolved says nothing about the others.
+    """
+    parts = reversed(owner.__mro__) if isinstance(owner, type) else [owner]
+    hints: dict[str, Any] = {}
+    for part in parts:
+        names = getattr(part, "__globals__", None) or vars(sys.modules[part.__module__])
+        for name, annotation in getattr(part, "__annotations__", {}).items():
+            lone = type("lone", (), {"__annotations__": {name: annotation}})
+            with contextlib.suppress(NameError):
+                hints |= typing.get_type_hints(lone, globalns=names)
+    return hints

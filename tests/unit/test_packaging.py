@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import interpretdl
 from interpretdl.version import __version__
 
@@ -98,6 +100,48 @@ def test_every_data_file_is_packaged(root: Path) -> None:
         path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
     }
     assert data <= packaged
+
+
+def python(code: str, root: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=root,
+    )
+    return done.stdout
+
+
+def test_paddle_is_imported_with_the_first_name_and_in_silence(root: Path) -> None:
+    code = (
+        "import sys, interpretdl\n"
+        "print('paddle' in sys.modules)\n"
+        "interpretdl.Probe\n"
+        "print('paddle' in sys.modules)"
+    )
+    assert python(code, root).split() == ["False", "True"]
+    assert python("from interpretdl.probe import Probe", root) == ""
+
+
+def test_the_tables_are_full_whatever_is_imported_first(root: Path) -> None:
+    code = "from interpretdl.registry import {0}; print(*{0}.all())"
+    names = [*python(code.format("METHODS"), root).split()]
+    names += python(code.format("EVALUATORS"), root).split()
+    assert {"grad_cam", "lrp", "deletion", "sparseness"} <= set(names)
+
+
+def test_names_are_there_and_are_listed() -> None:
+    names: dict[str, Any] = {}
+    exec("from interpretdl import *", names)  # noqa: S102 - what a user may write
+    wanted = {"GradCAMInterpreter", "Deletion", "Probe", "IMAGENET", "lrp_model", "__version__"}
+    assert wanted <= set(interpretdl.__all__) <= set(names)
+    assert {*interpretdl.__all__, "registry"} <= set(dir(interpretdl))
+    assert interpretdl.registry.METHODS.find("grad_cam").cls is interpretdl.GradCAMInterpreter
+    with pytest.raises(AttributeError, match="'interpretdl' has no attribute 'GradCam'"):
+        interpretdl.GradCam  # noqa: B018 - asking for it is what is tested
+    with pytest.raises(ImportError, match="GradCam"):
+        exec("from interpretdl import GradCam")  # noqa: S102 - likewise
 
 
 def test_no_file_is_long(root: Path) -> None:
