@@ -55,7 +55,7 @@ check: $(VENV)/.test
 	@$(MAKE) --no-print-directory test
 
 table: $(VENV)/.demo
-	@$(PY) -c 'from interpretdl.cli.app import write_table; write_table("README.md")'
+	@$(PY) -c 'from interpretdl.cli.tables import write_table; write_table("README.md")'
 
 clean:
 	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

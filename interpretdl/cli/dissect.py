@@ -1,4 +1,4 @@
-"""The commands `interpretdl dissect` and `mini-broden`. `cli.main` imports them when it starts."""
+"""The commands `interpretdl dissect` and `interpretdl mini-broden`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from ..progress import show_progress
-from .app import REFUSED, Device, Model, Output, Pretrained, Quiet, Weights, _key, app
-from .defaults import DEFAULT_MODEL
+from .arguments import (
+    DEFAULT_MODEL,
+    Device,
+    Model,
+    Output,
+    Pretrained,
+    Quiet,
+    Weights,
+)
+from .outcome import REFUSED
 
 if TYPE_CHECKING:
-    from ..probe import Probe
+    from ..subject import Subject
 
 __all__ = ["dissect", "mini_broden"]
 
 Seed = Annotated[int, typer.Option(metavar="N", help="For everything random.")]
 
 
-@app.command()
 def dissect(
     data: Annotated[
         Path, typer.Argument(metavar="DATA", help="Folder of a data set in Broden's layout.")
@@ -40,21 +46,23 @@ def dissect(
             "--out",
             "-o",
             metavar="FOLDER",
-            help="Where the results go. A run that was ended goes on from what is there.",
+            help="Where the results go. A run that was interrupted continues from there.",
         ),
     ] = Path("dissection"),
     model: Model = DEFAULT_MODEL,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="Also with the units mixed by a random rotation.")
+        bool, typer.Option("--baseline", help="Also dissect the units mixed by a random rotation.")
     ] = False,
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only images of this split.")
     ] = None,
     share: Annotated[
-        float, typer.Option(metavar="X", help="Of a unit's activations above its threshold.")
+        float,
+        typer.Option(metavar="X", help="Share of activations above a unit's threshold."),
     ] = 0.005,
     min_iou: Annotated[
-        float, typer.Option("--min-iou", metavar="X", help="From here on a unit is a detector.")
+        float,
+        typer.Option("--min-iou", metavar="X", help="IoU from which a unit is a detector."),
     ] = 0.04,
     input_size: Annotated[
         int | None,
@@ -63,16 +71,16 @@ def dissect(
         ),
     ] = None,
     top: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Strongest images kept for each unit.")
+        int, typer.Option(metavar="N", min=1, help="Number of strongest images kept for each unit.")
     ] = 10,
     seed: Seed = 0,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Do it anew and replace what is there.")
+        bool, typer.Option("--restart", help="Start anew and replace the results.")
     ] = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Only read the data set and name every fault; no model runs."),
+        typer.Option("--check", help="Only read the data set and list its faults; no model runs."),
     ] = False,
     weights: Weights = None,
     pretrained: Pretrained = None,
@@ -86,10 +94,8 @@ def dissect(
     """Find the concepts that single units of a network detect (Network Dissection)."""
     from ..dissection import Broden, check_broden
     from ..dissection import dissect as run
-    from ..probe import Probe
-    from .models import load_model
+    from .models import subject_of
 
-    show_progress(not quiet)
     if check:
         faults = check_broden(data)
         for fault in faults:
@@ -100,11 +106,11 @@ def dissect(
             typer.echo(f"{data}: no fault found")
         return
     read = Broden(data, split)
-    network = load_model(model, weights=weights, pretrained=pretrained)
+    subject = subject_of(model, weights, pretrained, output, "logits", device, batch_size)
     found = run(
-        network,
+        subject,
         read,
-        layer or [_last_layer(Probe(network, device, _key(output)), input_size)],
+        layer or [_last_layer(subject, input_size)],
         out,
         share=share,
         min_iou=min_iou,
@@ -113,8 +119,6 @@ def dissect(
         top=top,
         seed=seed,
         batch_size=batch_size,
-        device=device,
-        output=_key(output),
         restart=restart,
         report=report,
     )
@@ -131,7 +135,6 @@ def dissect(
             typer.echo(f"Wrote {path}")
 
 
-@app.command("mini-broden")
 def mini_broden(
     path: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder.")],
     scenes: Annotated[int, typer.Option(metavar="N", min=1, help="Number of pictures.")] = 300,
@@ -149,20 +152,17 @@ def mini_broden(
     from ..dissection import mini_broden as make
     from ..dissection import tuxpaint_objects
 
-    show_progress(not quiet)
     make(path, scenes, seed, tuxpaint_objects(stamps) if stamps else None)
     if not quiet:
         typer.echo(f"Wrote {path}")
 
 
-def _last_layer(probe: Probe, input_size: int | None) -> str:
+def _last_layer(subject: Subject, input_size: int | None) -> str:
     import numpy as np
 
-    from ..preprocessing import IMAGENET
-
-    preprocessing = getattr(probe.model, "preprocessing", None) or IMAGENET
-    size = input_size or preprocessing.crop
-    if size is None:
+    settings = subject.preprocessing
+    size = input_size or (settings.crop if settings else None)
+    if not settings or not size:
         raise InputError("this model does not say the size of its input: give --layer")
-    blank = np.zeros((1, preprocessing.channels, size, size), np.float32)
-    return probe.last_spatial_layer(blank)
+    blank = np.zeros((1, settings.channels, size, size), np.float32)
+    return subject.probe.last_spatial_layer(blank)

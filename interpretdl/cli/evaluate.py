@@ -1,32 +1,31 @@
-"""The command `interpretdl evaluate`, methods by metrics. `cli.main` imports it when it starts."""
+"""The command `interpretdl evaluate`: a table of methods by metrics."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ..errors import InputError
-from ..progress import show_progress
-from .app import (
-    SOME_FAILED,
+from ..errors import InputError, did_you_mean
+from .arguments import (
+    DEFAULT_METHOD,
+    DEFAULT_MODEL,
     BatchSize,
     Device,
     Images,
+    Label,
     Model,
     Output,
     OutputKind,
     Pretrained,
     Quiet,
     Weights,
-    _key,
-    app,
+    number_or_name,
 )
-from .defaults import DEFAULT_METHOD, DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from ..registry import MethodInfo
+from .outcome import SOME_FAILED
+from .pictures import find_pictures
+from .tables import echo_columns
 
 __all__ = ["evaluate"]
 
@@ -36,18 +35,16 @@ DEFAULT_METRICS = ("deletion", "insertion")
 def _list(wanted: bool) -> None:
     if not wanted:
         return
-    from ..evaluator import evaluators
     from ..evaluator.evaluation import better
+    from ..registry import EVALUATORS
 
-    known = evaluators()
-    width = max(map(len, known))
-    for info in known.values():
-        direction = better(info.higher_is_better).split()[0]
-        typer.echo(f"{info.name:<{width}}  {direction:<6}  {info.summary}")
+    echo_columns(
+        [info.name, better(info.higher_is_better).split()[0], info.summary]
+        for info in EVALUATORS.all().values()
+    )
     raise typer.Exit
 
 
-@app.command()
 def evaluate(
     images: Images,
     model: Model = DEFAULT_MODEL,
@@ -67,13 +64,7 @@ def evaluate(
             help="See --list; may be repeated.  [default: deletion and insertion]",
         ),
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLASS",
-            help="Class to explain, by name or number.  [default: each picture's most likely]",
-        ),
-    ] = None,
+    label: Label = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -94,7 +85,7 @@ def evaluate(
         typer.Option(
             "--resume",
             metavar="FILE",
-            help="A .json file that keeps what is done, and from which it is taken up again.",
+            help="A .json file for finished cells. A run that was interrupted continues from it.",
         ),
     ] = None,
     resize_to: Annotated[
@@ -117,16 +108,14 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure how good explanations are: a table of methods by metrics."""
-    from .. import registry
     from ..data_processor.files import check_writable
-    from ..evaluator import compare, find_evaluator
-    from .models import load_model
-    from .pictures import find_pictures
+    from ..evaluator import compare
+    from ..registry import EVALUATORS, METHODS
+    from .models import subject_of
 
     # What can be refused is refused before the work.
-    show_progress(not quiet)
-    methods = {name: registry.find(name) for name in method or [DEFAULT_METHOD]}
-    metrics = {name: find_evaluator(name) for name in metric or DEFAULT_METRICS}
+    methods = {name: METHODS.find(name) for name in method or [DEFAULT_METHOD]}
+    metrics = {name: EVALUATORS.find(name) for name in metric or DEFAULT_METRICS}
     options = _options(option or [], {**methods, **metrics})
     for name, info in metrics.items():
         if info.needs & {"masks", "boxes"}:
@@ -138,18 +127,12 @@ def evaluate(
         if path is not None:
             check_writable(path, (ending,))
     paths = find_pictures(images)
-    network = load_model(model, weights=weights, pretrained=pretrained)
-    common: dict[str, Any] = {
-        "device": device,
-        "output": _key(output),
-        "output_kind": output_kind,
-        "batch_size": batch_size,
-    }
+    subject = subject_of(model, weights, pretrained, output, output_kind, device, batch_size)
     result = compare(
-        {name: (info.cls(network, **common), options[name]) for name, info in methods.items()},
+        {name: (info.cls(subject), options[name]) for name, info in methods.items()},
         paths,
         {name: info.cls(**options[name]) for name, info in metrics.items()},
-        label=int(label) if label is not None and label.lstrip("-").isdigit() else label,
+        label=number_or_name(label),
         resize_to=resize_to,
         crop_to=crop_to,
         file=resume,
@@ -166,8 +149,7 @@ def evaluate(
 
 
 def _options(texts: list[str], known: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """ "deletion.steps=10" by method and metric, each value typed as its signature says."""
-    from ..errors import did_you_mean
+    """Options by method and metric, from texts such as "deletion.steps=10"."""
     from .options import parse_options
 
     given: dict[str, list[str]] = {name: [] for name in known}
@@ -179,12 +161,4 @@ def _options(texts: list[str], known: dict[str, Any]) -> dict[str, dict[str, Any
                 f"{text!r}{did_you_mean(name, known)}"
             )
         given[name].append(rest)
-    return {
-        name: parse_options(given[name], info.options, _owner(info), name)
-        for name, info in known.items()
-    }
-
-
-def _owner(info: MethodInfo | Any) -> Any:
-    """The function whose signature has the options."""
-    return getattr(info.cls, "attribute", None) or info.cls.__init__
+    return {name: parse_options(given[name], info.options, name) for name, info in known.items()}

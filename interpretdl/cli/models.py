@@ -1,4 +1,4 @@
-"""Models by the names that a person types: the zoo's, paddle.vision's, or one's own function."""
+"""Models by name: of the zoo, of paddle.vision, or from a function of the user's own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import paddle
 
 from .. import lrp_model
 from ..errors import InputError, WeightsError, did_you_mean
-from .defaults import DEFAULT_MODEL
+from ..probe import OutputKind
+from ..subject import Subject
+from .arguments import DEFAULT_MODEL, number_or_name
 
-__all__ = ["load_model", "vision_models"]
+__all__ = ["load_model", "subject_of", "vision_models"]
 
 
 def vision_models() -> dict[str, Any]:
@@ -26,6 +28,25 @@ def vision_models() -> dict[str, Any]:
         for name in sorted(models.__all__)
         if inspect.isfunction(getattr(models, name))
     }
+
+
+def subject_of(
+    model: str,
+    weights: Path | None,
+    pretrained: bool | None,
+    output: str | None,
+    output_kind: OutputKind | None,
+    device: str | None,
+    batch_size: int | None,
+) -> Subject:
+    """The model that the options describe, with its weights."""
+    return Subject.of(
+        load_model(model, weights=weights, pretrained=pretrained),
+        device,
+        output=number_or_name(output),
+        output_kind=output_kind,
+        batch_size=batch_size,
+    )
 
 
 def load_model(
@@ -41,12 +62,12 @@ def load_model(
             "package.module:function", a function without arguments that returns the model. It is
             looked for in the current directory too.
         weights: a file with weights that fit the model.
-        pretrained: True takes the published weights, which may download them; False leaves the
-            random ones; None takes them for the default model and for a function of one's own
-            whatever it returns, and is refused for the others when there is no file.
+        pretrained: True takes the published weights, which may download them; False keeps the
+            random ones. None takes the published ones for the default model, keeps those of a
+            function of one's own, and is an error for other models without a file.
 
     Raises:
-        InputError: an unknown name, or no weights to be had.
+        InputError: an unknown name, or it is not said which weights.
         WeightsError: the weights cannot be downloaded or do not fit.
     """
     if weights is not None and pretrained:
@@ -78,7 +99,7 @@ def _vision_model(name: str, weights: str | Path | None, pretrained: bool) -> pa
     try:
         model = vision_models()[name](pretrained=pretrained)
     except (RuntimeError, OSError) as error:
-        raise WeightsError(f"the published weights of {name} cannot be had: {error}") from error
+        raise WeightsError(f"cannot get the published weights of {name}: {error}") from error
     if weights is not None:
         lrp_model.load_weights(model, weights)
     return model
@@ -91,7 +112,7 @@ def _own_model(name: str) -> paddle.nn.Layer:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # what a module of one's own misses is told by its own error
+        # a module that is there but lacks one of its own imports has its own error
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise InputError(

@@ -1,4 +1,4 @@
-"""A method's options as text, `name=value`, turned into what its signature says."""
+"""Options given as text, `name=value`, converted to the types in the method's signature."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 
 def parse_options(
-    texts: Iterable[str], known: Mapping[str, inspect.Parameter], owner: Any, method: str
+    texts: Iterable[str], known: Mapping[str, inspect.Parameter], method: str
 ) -> dict[str, Any]:
     """Options for a method, typed by their annotations.
 
     Args:
         texts: "name=value" each. A list is written "a,b" or "(3, 4)", nothing as "none".
-        known: the options there are.
-        owner: the function that has them, in whose module the annotations are understood.
+        known: the method's options, as `MethodInfo.options` has them.
         method: the name that messages use.
 
     Raises:
@@ -39,7 +38,7 @@ def parse_options(
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise InputError(f"{method} has no option {name!r}{did_you_mean(name, known)}; {has}")
-        hint = _hint(known[name], owner)
+        hint = known[name].annotation
         try:
             options[name] = _typed(value.strip(), hint)
         except ValueError:
@@ -47,18 +46,9 @@ def parse_options(
     return options
 
 
-def describe_option(parameter: inspect.Parameter, owner: Any) -> str:
+def describe_option(parameter: inspect.Parameter) -> str:
     """An option's default and type on one line, `steps=50  (int)`."""
-    return f"{parameter.name}={parameter.default!r}  ({_words(_hint(parameter, owner))})"
-
-
-def _hint(parameter: inspect.Parameter, owner: Any) -> Any:
-    """The annotation as types; Any where its names are not to be had when the program runs."""
-    lone = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
-    try:
-        return typing.get_type_hints(lone, globalns=owner.__globals__)["it"]
-    except NameError:
-        return Any
+    return f"{parameter.name}={parameter.default!r}  ({_words(parameter.annotation)})"
 
 
 def _kinds(hint: Any) -> list[Any]:

@@ -1,12 +1,10 @@
-"""Which pictures a command line means, and where what is made of them goes."""
+"""Finds the pictures that were given, and the paths where the results go."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data_processor.files import SAVE_SUFFIXES, check_writable
-from ..data_processor.readers import ALLOWED_FORMATS
 from ..errors import InputError
 
 __all__ = ["find_pictures", "save_paths"]
@@ -19,6 +17,8 @@ def find_pictures(given: Sequence[Path]) -> list[Path]:
         InputError: a folder without pictures.
     """
     from PIL import Image
+
+    from ..data_processor.decode import ALLOWED_FORMATS
 
     known = Image.registered_extensions()
     endings = {ending for ending, kind in known.items() if kind in ALLOWED_FORMATS}
@@ -57,6 +57,8 @@ def save_paths(
         InputError: `save` is no such file or folder, or a picture would be overwritten.
         ResourceError: it cannot be written there.
     """
+    from ..data_processor.files import SAVE_SUFFIXES, check_writable
+
     if save is not None and not several and not save.is_dir():
         targets = {pictures[0]: save}
     else:

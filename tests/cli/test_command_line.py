@@ -1,13 +1,8 @@
-"""The command line: in this process for speed, as a process of its own where that matters."""
+"""The command line, called in this process. As a process of its own: test_processes.py."""
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +11,11 @@ import pytest
 from PIL import Image
 
 from interpretdl import cli, lrp_model, registry
-from interpretdl.cli.defaults import DEFAULT_METHOD, DEFAULT_MODEL
+from interpretdl.cli.arguments import DEFAULT_METHOD, DEFAULT_MODEL
 from interpretdl.explanation import Explanation
 
 LINE = re.compile(r"^ *.{1,20} \( *(\d+)\):  ([01]\.\d{3})$")
-
-OWN_MODEL = """
-import sys
-sys.path.insert(0, {tests!r})
-from conftest import toy_network
-from interpretdl import Preprocessing
-
-def small():
-    model = toy_network()
-    model.preprocessing = Preprocessing(resize=24, crop=24)
-    model.class_names = ("ant", "bee", "cat", "dog", "elk")
-    return model
-
-def needs(argument):
-    return small()
-
-number = 7
-"""
-
-
-@pytest.fixture
-def here(tmp_path: Path, picture: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, with photo.png and a module own_model_here."""
-    (tmp_path / "photo.png").write_bytes(picture.read_bytes())
-    text = OWN_MODEL.format(tests=str(root / "tests"))
-    (tmp_path / "own_model_here.py").write_text(text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "own_model_here", raising=False)
-    return tmp_path
+OWN = ["--model", "own_model_here:small"]
 
 
 def error_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -60,9 +26,6 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
     assert err.endswith("\n")
     assert err.count("\n") == 1
     return err
-
-
-OWN = ["--model", "own_model_here:small"]
 
 
 # ---- explain -------------------------------------------------------------------------------------
@@ -263,78 +226,9 @@ def test_models_lists_the_zoo_and_paddles(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_no_method_is_typed_in_the_command_line(root: Path) -> None:
-    source = (root / "interpretdl" / "cli.py").read_text(encoding="utf-8")
+    files = sorted((root / "interpretdl" / "cli").glob("*.py"))
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
+    source = source.replace(f'DEFAULT_METHOD = "{DEFAULT_METHOD}"', "")
+    assert len(source) > 10_000
     for name, info in registry.methods().items():
-        assert not re.search(rf"\b{name}\b|{info.cls.__name__}", source) or name == "gradient"
-
-
-# ---- as a process --------------------------------------------------------------------------------
-
-
-def run(*arguments: str, cwd: Path, root: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "80", "NO_COLOR": "1"}
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "interpretdl", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=120,
-    )
-
-
-def test_help_and_version(root: Path, tmp_path: Path) -> None:
-    done = run("explain", "--help", cwd=tmp_path, root=root)
-    assert done.returncode == 0
-    assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    for word in ("--method", "--label", "--save", "--option", "--weights", "--device", "IMAGE"):
-        assert word in done.stdout
-    from interpretdl import __version__
-
-    assert run("--version", cwd=tmp_path, root=root).stdout == f"interpretdl {__version__}\n"
-
-
-def test_a_photograph_and_a_mistake(root: Path, tmp_path: Path) -> None:
-    """What the README shows, with the real model; then an error's exit code and one line."""
-    cat = str(root / "assets" / "chelsea.png")
-    done = run("explain", cat, "--label", "tiger cat", "--save", "out.png", cwd=tmp_path, root=root)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0].startswith("           tiger cat (282):  0.3")
-    assert len([line for line in lines if LINE.match(line)]) == 10
-    assert lines[10:] == ["Use label: 282, tiger cat", "Wrote out.png"]
-    assert (tmp_path / "out.png").is_file()
-    assert done.stderr == ""
-    done = run("explain", cat, "--label", "tiger cart", cwd=tmp_path, root=root)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert re.fullmatch(r"error: .*did you mean 'tiger cat'.*\n", done.stderr)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="sends a Unix signal")
-def test_ctrl_c_is_quiet(here: Path, root: Path) -> None:
-    slow = (
-        "import pathlib, time\n\ndef model():\n    pathlib.Path('up').touch()\n    time.sleep(60)\n"
-    )
-    (here / "slow_model_here.py").write_text(slow)
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-W", "ignore", "-m", "interpretdl"),
-            *("predict", "photo.png", "--model", "slow_model_here:model"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=here,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
-    try:
-        for _ in range(600):
-            if (here / "up").exists() or process.poll() is not None:
-                break
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert (process.returncode, out, err) == (130, "", "")
+        assert not re.search(rf"\b{name}\b|{info.cls.__name__}", source)

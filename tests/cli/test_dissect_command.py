@@ -59,7 +59,7 @@ def test_the_default_layer_is_the_last_spatial_one(
 
 def test_faults_are_one_line_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mini-broden", "data"]) == 2
-    assert "data is in use" in capsys.readouterr().err
+    assert "data is not an empty folder" in capsys.readouterr().err
     (folder / "data" / "images" / "00002.jpg").unlink()
     assert main(["dissect", "data", "--check"]) == 2
     assert capsys.readouterr().out == "index.csv, line 4: no file images/00002.jpg\n"

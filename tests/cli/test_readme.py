@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from interpretdl import Interpreter, cli, registry
+from interpretdl.cli.tables import write_table
 from interpretdl.registry import methods
 
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/compatibility.md")
@@ -25,7 +23,7 @@ def test_the_table_of_methods_is_the_registry(root: Path, tmp_path: Path) -> Non
     text = (root / "README.md").read_text(encoding="utf-8")
     copy = tmp_path / "README.md"
     copy.write_text(text, encoding="utf-8")
-    cli.write_table(copy)
+    write_table(copy)
     assert copy.read_text(encoding="utf-8") == text, "the table is old: run `make table`"
     assert all(f"| `{name}` | `{info.cls.__name__}` |" in text for name, info in methods().items())
 
@@ -58,15 +56,3 @@ def test_commands_that_are_shown_exist(page: str, root: Path) -> None:
     text = (root / page).read_text(encoding="utf-8")
     targets = set(re.findall(r"^[a-z]+(?=:)", (root / "Makefile").read_text(), re.M))
     assert set(re.findall(r"\bmake ([a-z]+)\b(?=[ `]*(?:#|`|$))", text, re.M)) <= targets
-
-
-def test_the_method_that_contributing_adds_works(
-    root: Path, toy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry, "_METHODS", dict(registry.methods()))
-    names: dict[str, Any] = {"register": registry.register, "Interpreter": Interpreter}
-    (code,) = python_blocks(root / "CONTRIBUTING.md")
-    exec(textwrap.dedent(code), names)  # noqa: S102 - the page's own lines
-    x = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
-    explanation = registry.find("input_times_two").cls(toy()).explain(x, factor=3.0)
-    np.testing.assert_array_equal(explanation.values, 3 * x)

@@ -3,40 +3,61 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pytest
 
 from interpretdl.cli.options import describe_option, parse_options
 from interpretdl.errors import InputError
+from interpretdl.registry import MethodInfo
 
 Kind = Literal["mean", "sum"]
 
 
-def method(
-    *,
-    steps: int = 50,
-    rate: float = 0.1,
-    on: bool = False,
-    kind: Kind = "mean",
-    layer: str | Sequence[str] | None = None,
-    window: tuple[int, int, int] = (3, 5, 5),
-    sizes: Sequence[float] = (),
-    baseline: float | Literal["random"] | None = None,
-    seed: int | None = None,
-    free: Any = None,
-    bare=None,  # type: ignore[no-untyped-def]  # an option without a type is what is tested
-    unknown: Callable[[NotImported], None] | None = None,  # noqa: F821  # likewise a name at run time
-) -> None:
+class Method:
     """Options of every type that a method has."""
 
+    gradient_of, scores = "logit", ("logit", "loss")
 
-KNOWN = dict(inspect.signature(method).parameters)
+    def attribute(
+        self,
+        x: Any,
+        target: Any,
+        *,
+        steps: int = 50,
+        rate: float = 0.1,
+        on: bool = False,
+        kind: Kind = "mean",
+        layer: str | Sequence[str] | None = None,
+        window: tuple[int, int, int] = (3, 5, 5),
+        sizes: Sequence[float] = (),
+        baseline: float | Literal["random"] | None = None,
+        seed: int | None = None,
+        free: Any = None,
+        bare=None,  # type: ignore[no-untyped-def]  # an option without a type is what is tested
+    ) -> None: ...
+
+
+class Odd:
+    """A type that is imported for type checkers only."""
+
+    gradient_of, scores = "logit", ("logit",)
+
+    def attribute(self, *, unknown: NotImported = None) -> None: ...  # type: ignore  # noqa: F821
+
+
+def options_of(cls: type[Any]) -> dict[str, inspect.Parameter]:
+    facts: Any = {"layout": "nchw", "signed": True, "needs_layer": False, "random": False}
+    facts |= {"one_pass": False, "inputs": frozenset(), "paper": "", "url": ""}
+    return MethodInfo("m", cls, **facts).options
+
+
+KNOWN = options_of(Method) | {"unknown": options_of(Odd)["unknown"]}
 
 
 def parsed(text: str) -> Any:
-    (value,) = parse_options([text], KNOWN, method, "m").values()
+    (value,) = parse_options([text], KNOWN, "m").values()
     return value
 
 
@@ -65,6 +86,7 @@ def parsed(text: str) -> Any:
         ("bare=3", 3),
         ("unknown=word", "word"),
         ("layer=a=b", "a=b"),
+        ("gradient_of=loss", "loss"),
     ],
 )
 def test_values_are_typed_by_the_signature(text: str, value: Any) -> None:
@@ -79,6 +101,7 @@ def test_values_are_typed_by_the_signature(text: str, value: Any) -> None:
         ("steps=7.5", "steps must be int; got '7.5'"),
         ("steps=none", "steps must be int"),
         ("on=perhaps", "on must be bool"),
+        ("gradient_of=contrast", "gradient_of must be 'logit' or 'loss'"),
         ("kind=median", "kind must be 'mean' or 'sum'; got 'median'"),
         ("window=3,5", "window must be list of int"),
         ("window=a,b,c", "window must be list of int"),
@@ -96,9 +119,9 @@ def test_what_does_not_fit_is_refused(text: str, says: str) -> None:
 
 def test_a_method_without_options_says_so() -> None:
     with pytest.raises(InputError, match="it has none"):
-        parse_options(["x=1"], {}, method, "m")
+        parse_options(["x=1"], {}, "m")
 
 
 def test_descriptions() -> None:
-    assert describe_option(KNOWN["steps"], method) == "steps=50  (int)"
-    assert describe_option(KNOWN["layer"], method) == "layer=None  (str, list of str or none)"
+    assert describe_option(KNOWN["steps"]) == "steps=50  (int)"
+    assert describe_option(KNOWN["layer"]) == "layer=None  (str, list of str or none)"

@@ -1,0 +1,99 @@
+"""Arguments and options that several commands share. Nothing here imports Paddle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ..progress import show_progress
+
+__all__ = [
+    "DEFAULT_METHOD",
+    "DEFAULT_MODEL",
+    "BatchSize",
+    "Device",
+    "Images",
+    "Label",
+    "Model",
+    "Output",
+    "OutputKind",
+    "Pretrained",
+    "Quiet",
+    "Top",
+    "Weights",
+    "number_or_name",
+]
+
+DEFAULT_METHOD = "grad_cam"
+DEFAULT_MODEL = "efficientnet_lite0"
+
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of pictures.")
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", metavar="NAME",
+        help="A name that `interpretdl models` lists, or package.module:function for your own.",
+    ),
+]  # fmt: skip
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Weights for the model: .pdparams, .safetensors or torch's .pth."
+    ),
+]
+Pretrained = Annotated[
+    bool | None,
+    typer.Option(
+        "--pretrained/--no-pretrained",
+        help="Published weights, which may be downloaded; or random ones.  "
+        "[default: published ones for the default model; must be given for others]",
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="cpu, gpu or gpu:0.  [default: where Paddle puts it]"),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Most inputs in one run.  [default: what the memory allows]"),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Which output, if the model returns several: index or key."),
+]
+OutputKind = Annotated[
+    Literal["logits", "probabilities"] | None,
+    typer.Option(help="What the model returns.  [default: detected]"),
+]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLASS",
+        help="Class to explain, by name or number.  [default: each picture's most likely]",
+    ),
+]
+Top = Annotated[int, typer.Option(metavar="N", min=1, help="Print the N most likely classes.")]
+
+
+def _set_progress(quiet: bool) -> bool:
+    show_progress(not quiet)
+    return quiet
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Print only errors and warnings; no progress bar.",
+        callback=_set_progress,
+    ),
+]  # fmt: skip
+
+
+def number_or_name(text: str | None) -> int | str | None:
+    """A class or an output as it is typed: "3" is a number."""
+    return int(text) if text is not None and text.lstrip("-").isdigit() else text

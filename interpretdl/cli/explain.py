@@ -1,0 +1,148 @@
+"""The commands `interpretdl explain` and `predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .arguments import (
+    DEFAULT_METHOD,
+    DEFAULT_MODEL,
+    BatchSize,
+    Device,
+    Images,
+    Label,
+    Model,
+    Output,
+    OutputKind,
+    Pretrained,
+    Quiet,
+    Top,
+    Weights,
+    number_or_name,
+)
+from .outcome import for_each
+from .pictures import find_pictures, save_paths
+
+__all__ = ["explain", "predict"]
+
+
+def explain(
+    images: Images,
+    model: Model = DEFAULT_MODEL,
+    method: Annotated[
+        str, typer.Option("--method", metavar="NAME", help="See `interpretdl methods`.")
+    ] = DEFAULT_METHOD,
+    label: Label = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            "-o",
+            metavar="PATH",
+            help="File for one picture (.png, .jpg, .pdf, .svg, … or .npz for the numbers), folder "
+            "for several.  [default: IMAGE_METHOD.png in the current folder]",
+        ),
+    ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="overlay, heatmap, signed, masked or side_by_side.  [default: fits the method]",
+        ),
+    ] = None,
+    colormap: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Any of matplotlib's, such as inferno.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="NAME=VALUE",
+            help="An option of the method, see `interpretdl methods METHOD`; may be repeated.",
+        ),
+    ] = None,
+    top: Top = 10,
+    weights: Weights = None,
+    pretrained: Pretrained = None,
+    output: Output = None,
+    output_kind: OutputKind = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show which parts of a picture speak for a class.
+
+    Prints the most likely classes and writes a picture for each picture given.
+    """
+    from ..data_processor.heatmaps import STYLES, check_choice, colormap_of
+    from ..interpreter.base import prediction_lines
+    from ..registry import METHODS
+    from .models import subject_of
+    from .options import parse_options
+
+    # What can be refused is refused before the work.
+    info = METHODS.find(method)
+    options = parse_options(option or [], info.options, method)
+    if style is not None:
+        check_choice("style", style, STYLES)
+    if colormap is not None:
+        colormap_of(colormap)
+    paths = find_pictures(images)
+    several = len(images) > 1 or images[0].is_dir()
+    targets = save_paths(paths, save, method, several=several)
+    interpreter = info.cls(
+        subject_of(model, weights, pretrained, output, output_kind, device, batch_size)
+    )
+    drawing = {"style": style, "colormap": colormap}
+    drawing = {name: value for name, value in drawing.items() if value is not None}
+
+    def one(path: Path) -> list[str]:
+        explanation = interpreter.explain(path, label=number_or_name(label), **options)
+        explanation.save(targets[path], **drawing)
+        return [
+            *prediction_lines(explanation.top(top)[0]),
+            f"Use label: {explanation.labels[0]}, {explanation.label_names[0]}",
+            f"Wrote {targets[path]}",
+        ]
+
+    for_each(paths, one, "explain", quiet)
+
+
+def predict(
+    images: Images,
+    model: Model = DEFAULT_MODEL,
+    top: Top = 10,
+    weights: Weights = None,
+    pretrained: Pretrained = None,
+    output: Output = None,
+    output_kind: OutputKind = None,
+    device: Device = None,
+    batch_size: BatchSize = None,
+    quiet: Quiet = False,
+) -> None:
+    """Print the most likely classes of pictures."""
+    import numpy as np
+
+    from ..interpreter.base import prediction_lines
+    from ..targets import ClassScore, scores_of
+    from .models import subject_of
+
+    paths = find_pictures(images)
+    subject = subject_of(model, weights, pretrained, output, output_kind, device, batch_size)
+
+    def one(path: Path) -> list[str]:
+        logits = subject.probe.logits(subject.read(path).inputs)
+        best = np.argsort(-logits[0], kind="stable")[:top]
+        chances = scores_of(ClassScore(best, "probability"), np.repeat(logits, len(best), axis=0))
+        names = subject.names(logits.shape[1])
+        return prediction_lines(
+            [
+                (int(i), names[i] if names else f"class {i}", chance)
+                for i, chance in zip(best, chances, strict=True)
+            ]
+        )
+
+    for_each(paths, one, "predict", quiet)
