@@ -1,4 +1,4 @@
-"""Network Dissection: what single units of a network detect, and what they matter."""
+"""Network Dissection: what single units of a network detect, and how important they are."""
 
 from .ablation import Ablation, ablate_units
 from .broden import Broden, Label, Record, check_broden

@@ -1,118 +1,119 @@
-"""What a unit matters: the drop in a class's score when the unit is set to zero."""
+"""How important units are: the drop in a class's score when a unit is set to zero."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, UnsupportedModelError
+from ..errors import InputError, TargetError, UnsupportedModelError
+from ..interpreter.layer_ablation import LayerAblation
 from ..probe import Probe
-from ..probe.hooks import Tensor
+from ..probe.inputs import rows_of
 from ..progress import progress_bar
+from ..subject import Subject
 from ..targets import ClassScore, ScoreKind
 
 __all__ = ["Ablation", "ablate_units"]
 
-_AT_ONCE = 32
-
 
 @dataclass(frozen=True)
 class Ablation:
-    """What the units of a layer matter to a class.
+    """How important the units of a layer are for a class.
 
     Attributes:
         layer: the layer's name.
         label: the class.
-        of: what its score is, see `ClassScore`.
+        gradient_of: which score of the class, see `ClassScore`.
         units: int64 [U], the units that were set to zero, one at a time.
         scores: [N], the score of each image with all units.
-        drops: [N, U], by how much it falls without each; negative where it rises.
+        drops: [N, U], by how much it falls without each unit; negative where it rises.
     """
 
     layer: str
     label: int
-    of: ScoreKind
+    gradient_of: ScoreKind
     units: NDArray[np.int64]
     scores: NDArray[np.float64]
     drops: NDArray[np.float64]
+
+    @property
+    def of(self) -> ScoreKind:
+        """Old name of gradient_of."""
+        return self.gradient_of
 
     def mean(self) -> NDArray[np.float64]:
         """Mean drop of each unit over the images, [U]."""
         return np.asarray(self.drops.mean(axis=0))
 
     def most_important(self, count: int = 10) -> list[tuple[int, float]]:
-        """The units whose absence costs the class most: (unit, mean drop), largest first."""
+        """The units without which the score falls most: (unit, mean drop), largest first."""
         mean = self.mean()
         order = np.argsort(-mean, kind="stable")[:count]
         return [(int(self.units[i]), float(mean[i])) for i in order]
 
 
 def ablate_units(
-    probe: Probe,
-    x: NDArray[Any],
-    label: int,
+    probe: Any,
+    x: Any,
+    label: int | str,
     layer: str,
     units: Sequence[int] | NDArray[np.int64] | None = None,
     *,
-    of: ScoreKind = "logit",
+    gradient_of: ScoreKind | None = None,
+    of: ScoreKind | None = None,
 ) -> Ablation:
-    """Set each unit of a layer to zero and see what it costs a class.
+    """Set each unit of a layer to zero, and measure by how much the score of a class falls.
 
-    What comes before the layer runs once for many units. Bau et al. 2020,
-    https://arxiv.org/abs/2009.05041.
+    Where the network allows it, only what follows the layer runs again for each unit. Bau et al.
+    2020, https://arxiv.org/abs/2009.05041.
 
     Args:
-        probe: the model.
-        x: images of the class as the network takes them, float [N, C, H, W].
-        label: the class.
+        probe: the model: a Probe, a paddle.nn.Layer or a Subject.
+        x: pictures or arrays, as `Interpreter.explain` takes them.
+        label: the class, by index or name.
         layer: a layer with outputs [N, U] or [N, U, h, w].
         units: which of its units; None takes all.
-        of: the score, see `ClassScore`.
+        gradient_of: which score of the class, see `ClassScore`; None is "logit".
+        of: old name of gradient_of; deprecated.
 
     Raises:
         InputError: a unit that the layer does not have.
-        TargetError, LayerNotFoundError, UnsupportedModelError, ResourceError.
+        UnsupportedModelError: the layer has outputs of another rank, or runs several times with
+            outputs of different shapes.
+        ImageReadError, TargetError, LayerNotFoundError, ResourceError.
     """
-    x = np.asarray(x)
-    target = ClassScore(int(label), of)
-    scores = probe.scores(x, target)
-    shape = probe.activations(x[:1], layer)[layer].shape
-    if len(shape) not in (2, 4):
+    if of is not None:
+        warnings.warn("of= is deprecated; give gradient_of=", DeprecationWarning, stacklevel=2)
+        gradient_of = gradient_of or of
+    if isinstance(probe, Probe):
+        subject = replace(Subject.of(probe.model), probe=probe)
+    else:
+        subject = probe if isinstance(probe, Subject) else Subject.of(probe)
+    batch = subject.read(x)
+    target = subject.target(label, batch, gradient_of)
+    if not isinstance(target, ClassScore) or target.labels.ndim:
+        raise TargetError(f"label must be one class, by index or name; got {label!r}")
+    run = subject.probe
+    scores = run.scores(batch.inputs, target).astype(np.float64)
+    shape = run.activations(rows_of(batch.inputs, slice(1)), layer)[layer].shape[1:]
+    if len(shape) not in (1, 3):
         raise UnsupportedModelError(
             f"ablation needs a layer with an output [N, U] or [N, U, h, w]; that of {layer!r} is "
-            f"{list(shape)}"
+            f"[{', '.join(map(str, ('N', *shape)))}]"
         )
-    chosen = np.arange(shape[1]) if units is None else np.asarray(units, np.int64)
-    wrong = chosen[(chosen < 0) | (chosen >= shape[1])]
+    chosen = np.arange(shape[0]) if units is None else np.asarray(units, np.int64)
+    wrong = chosen[(chosen < 0) | (chosen >= shape[0])]
     if len(wrong) or not len(chosen):
         what = f"got {wrong[0]}" if len(wrong) else "none was given"
-        raise InputError(f"{layer!r} has units 0 to {shape[1] - 1}; {what}")
-    drops = np.empty((len(x), len(chosen)))
-    parts = [chosen[i : i + _AT_ONCE] for i in range(0, len(chosen), _AT_ONCE)]
-    with progress_bar(len(x) * len(parts), f"ablate {layer}", "run") as bar:
-        for n in range(len(x)):
-            done = 0
-            for part in parts:
-                edit = {layer: _without(part)}
-                without = probe.scores(x[n : n + 1], target, edit=edit)
-                drops[n, done : done + len(part)] = scores[n] - without
-                done += len(part)
-                bar.update()
-    return Ablation(layer, int(label), of, chosen, scores.astype(np.float64), drops)
-
-
-def _without(units: NDArray[np.int64]) -> Any:
-    """An edit from one image's output to one row for each unit, in which that unit is zero."""
-    import paddle
-
-    def edit(y: Tensor) -> Tensor:
-        kept = np.ones((len(units), y.shape[1]), np.float32)
-        kept[np.arange(len(units)), units] = 0
-        mask = paddle.to_tensor(kept, place=y.place).astype(y.dtype)
-        return y * mask.reshape([len(units), y.shape[1], *[1] * (y.ndim - 2)])
-
-    return edit
+        raise InputError(f"{layer!r} has units 0 to {shape[0] - 1}; {what}")
+    places = np.arange(np.prod(shape)).reshape(shape[0], -1)
+    ablation = LayerAblation(run, batch.inputs, layer, shape, places)
+    with progress_bar(len(batch) * len(chosen), f"ablate {layer}", "unit") as bar:
+        without = [ablation.scores(n, chosen, target, bar.update) for n in range(len(batch))]
+    drops = scores[:, None] - np.stack(without)
+    return Ablation(layer, int(target.labels), target.of, chosen, scores, drops)

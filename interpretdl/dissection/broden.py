@@ -41,7 +41,7 @@ class Label:
     """A concept.
 
     Attributes:
-        number: what stands in label PNGs, in [1, 65535].
+        number: its value in label PNGs, in [1, 65535].
         name: the concept in words.
         category: the category in which its coverage is largest.
     """
@@ -56,7 +56,7 @@ class Record:
     """A line of index.csv.
 
     Attributes:
-        line: where it stands in the file, from 2.
+        line: its line in the file, from 2.
         image: path below images/.
         size: height and width of the picture.
         label_size: height and width of its label PNGs.
@@ -79,16 +79,17 @@ def in_order(categories: Sequence[str]) -> list[str]:
 
 
 class Broden:
-    """A data set in Broden's layout. Tables are read at once, pictures when they are asked for.
+    """A data set in Broden's layout. Tables are read now, pictures when they are needed.
 
-    No path leads out of the data set's images/.
+    Paths that lead out of the data set's images/ are refused.
 
     Args:
         path: its folder.
         split: only images whose split is this; None takes all.
 
     Raises:
-        InputError: tables are missing or wrong, with the first faults; `check_broden` names all.
+        InputError: tables are missing or wrong. The message has the first faults; `check_broden`
+            lists all.
     """
 
     def __init__(self, path: str | os.PathLike[str], split: str | None = None) -> None:
@@ -160,7 +161,7 @@ class Broden:
         return total.hexdigest()
 
     def faults_of(self, index: int) -> list[str]:
-        """What is wrong with an image's files; empty when nothing is."""
+        """The faults of an image's files, one line each."""
         faults = []
         for read in (self.image, self.truth):
             try:
@@ -201,7 +202,7 @@ class Broden:
 
 
 def check_broden(path: str | os.PathLike[str], *, files: bool = True) -> list[str]:
-    """Every fault of a data set in Broden's layout, in words; empty when there is none.
+    """List every fault of a data set in Broden's layout, one line each.
 
     Args:
         path: its folder.
@@ -230,7 +231,7 @@ def _refuse(faults: list[str], path: Path) -> None:
 
 
 class _Tables:
-    """The tables of a data set and everything that is wrong with them."""
+    """The tables of a data set, and their faults."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -273,9 +274,9 @@ class _Tables:
         for line, row in self._rows("category.csv", ["name"]):
             name = row["name"]
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):  # it becomes part of a file's name
-                self.faults.append(f"category.csv, line {line}: {name!r} is no category's name")
+                self.faults.append(f"category.csv, line {line}: {name!r} is not a valid name")
             elif name in self.categories:
-                self.faults.append(f"category.csv, line {line}: {name} is there twice")
+                self.faults.append(f"category.csv, line {line}: {name} is listed twice")
             else:
                 self.categories.append(name)
 
@@ -288,7 +289,7 @@ class _Tables:
                 try:
                     coverage[category, number] = float(share)
                 except ValueError:
-                    self.faults.append(f"{table}, line {line}: coverage {share!r} is no number")
+                    self.faults.append(f"{table}, line {line}: coverage {share!r} is not a number")
         for line, row in self._rows("label.csv", ["number", "name", "category"]):
             where = f"label.csv, line {line}"
             number = self._int(row["number"], "label.csv", line)
@@ -299,7 +300,7 @@ class _Tables:
             if not 1 <= number <= _LARGEST:
                 self.faults.append(f"{where}: number {row['number']} is not in [1, {_LARGEST}]")
             elif number in self.labels:
-                self.faults.append(f"{where}: the number {number} is there twice")
+                self.faults.append(f"{where}: the number {number} is listed twice")
             elif not names or unknown:
                 what = f"the category {unknown[0]!r} is not in category.csv" if names else (
                     "it has no category"
@@ -345,5 +346,5 @@ class _Tables:
     def _int(self, text: Any, table: str, line: int) -> int:
         if str(text).strip().isdecimal():
             return int(text)
-        self.faults.append(f"{table}, line {line}: {text!r} is no whole number")
+        self.faults.append(f"{table}, line {line}: {text!r} is not a whole number")
         return 0

@@ -1,21 +1,20 @@
-"""An image explained in concepts: how much of a class's relevance flows through which detectors."""
+"""Images explained in concepts: how much of a class's relevance goes through which detectors."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data_processor.readers import read_images
-from ..errors import InputError, InterpretWarning
-from ..preprocessing import IMAGENET
+from ..errors import InputError
+from ..interpreter import LRPInterpreter
 from ..probe import Probe
-from ..targets import ClassScore
-from ..targets.labels import resolve
+from ..rules import Composite
+from ..subject import Subject
+from ..targets import ClassScore, scores_of, settled
 from .result import LayerResult
 
 __all__ = [
@@ -33,13 +32,13 @@ Relevance: TypeAlias = Callable[[NDArray[Any], NDArray[np.int64], str], NDArray[
 
 @dataclass(frozen=True)
 class ConceptShare:
-    """A concept's part in a decision.
+    """The share that a concept has in the relevance of a class.
 
     Attributes:
-        concept, category: names; empty for units that detect nothing.
+        concept, category: names; empty for the units that detect nothing.
         share: of the relevance that speaks for the class, in [0, 1].
-        relevance: sum over its units, with what speaks against the class.
-        units: those that detect it, strongest in this image first.
+        relevance: sum over the concept's units, relevance against the class included.
+        units: the units that detect it, the one with the largest relevance first.
     """
 
     concept: str
@@ -55,11 +54,11 @@ class ConceptShare:
 
 @dataclass(frozen=True)
 class ConceptShares:
-    """What one image's class owes to which concepts; the shares sum to 1.
+    """The concepts through which one image's class gets its relevance; the shares sum to 1.
 
     Attributes:
-        layer, label: what was explained.
-        shares: concepts with the largest share first; units without a concept are last.
+        layer, label: the layer, and the class that was explained.
+        shares: one for each concept, largest first; the units without a concept are last.
     """
 
     layer: str
@@ -78,37 +77,39 @@ def explain_in_concepts(
     *,
     relevance: Relevance | None = None,
 ) -> list[ConceptShares]:
-    """Through which concepts' detectors does a class's relevance flow?
+    """Find the concepts through whose detectors a class gets its relevance.
 
     A unit's relevance is the sum over its positions. A unit belongs to the concept that it detects
-    (IoU of at least `result.min_iou`), and to none if it detects nothing. A concept's share is what
-    its units have of the sum of all positive relevance.
+    (IoU of at least `result.min_iou`), or to none. A concept's share is the positive relevance of
+    its units, divided by the positive relevance of all units.
 
     Args:
-        model: the model that was dissected.
-        inputs: pictures in any form that `read_images` takes, or float [N, C, H, W].
+        model: the model that was dissected, a paddle.nn.Layer or a Subject.
+        inputs: pictures or arrays, as `Interpreter.explain` takes them.
         result: the dissected layer.
         label: the class, by index or name, or one for each image; None takes the top class of each.
-        relevance: gives the layer's relevance; None takes `lrp(model)`.
+        relevance: a function that computes the layer's relevance, see `Relevance`; None is
+            `lrp(model)`.
 
     Returns:
-        for each image its shares.
+        The shares of each image that could be read.
 
     Raises:
-        InputError: the relevance does not fit the layer, or nothing speaks for the class.
+        InputError: the layer is rotated, the relevance does not fit the layer, or no relevance is
+            positive.
         ImageReadError, TargetError, LayerNotFoundError, UnsupportedModelError, ResourceError.
     """
     if result.rotated:
         raise InputError("a rotated layer has no units in the model; give the layer itself")
-    images = read_images(inputs, getattr(model, "preprocessing", None) or IMAGENET)
-    for index, error in images.failures.items():
-        warnings.warn(f"input {index} is left out: {error}", InterpretWarning, stacklevel=2)
-    x, given = images.inputs, len(images.inputs) + len(images.failures)
-    names = getattr(model, "class_names", None)
-    labels = resolve(label, Probe(model).logits(x), names, given, images.indices)
-    if callable(labels):
-        raise InputError("label must be a class here, by index or name; got a target")
-    values = np.asarray((relevance or lrp(model))(x, labels, result.layer), np.float64)
+    if callable(label):
+        raise InputError(f"label must be a class here, by index or name; got a target, {label!r}")
+    subject = model if isinstance(model, Subject) else Subject.of(model)
+    batch = subject.read(inputs)
+    x, logits = batch.inputs, subject.probe.logits(batch.inputs)
+    target = cast(ClassScore, settled(subject.target(label, batch), logits))
+    scores_of(target, logits)  # refuses labels and outputs that do not fit
+    labels = np.array(np.broadcast_to(target.labels, len(x)))
+    values = np.asarray((relevance or lrp(subject))(x, labels, result.layer), np.float64)
     if values.ndim < 2 or values.shape[:2] != (len(x), result.units):
         raise InputError(
             f"relevance must be [{len(x)}, {result.units}, …] for {result.layer!r}; got "
@@ -127,10 +128,8 @@ def explain_in_concepts(
     ]
 
 
-def lrp(model: Any, composite: str = "z_plus_box") -> Relevance:
+def lrp(model: Any, composite: str | Composite = "epsilon_gamma_box") -> Relevance:
     """Relevance by LRP under a composite, see `LRPInterpreter`."""
-    from ..interpreter import LRPInterpreter
-
     interpreter = LRPInterpreter(model)
 
     def relevance(x: NDArray[Any], labels: NDArray[np.int64], layer: str) -> NDArray[Any]:
@@ -140,9 +139,8 @@ def lrp(model: Any, composite: str = "z_plus_box") -> Relevance:
 
 
 def gradient_times_activation(model: Any) -> Relevance:
-    """Relevance as gradient times activation, which for ReLU networks is what LRP-0 gives."""
-
-    probe = Probe(model)
+    """Relevance as gradient times activation; in a network of ReLUs this is LRP-0."""
+    probe = model.probe if isinstance(model, Subject) else Probe(model)
 
     def relevance(x: NDArray[Any], labels: NDArray[np.int64], layer: str) -> NDArray[Any]:
         found = probe.gradients(x, ClassScore(labels), at=layer)
@@ -157,7 +155,9 @@ def _shares(
     positive = np.maximum(relevance, 0)
     total = positive.sum()
     if not total > 0:
-        raise InputError(f"nothing at {layer!r} speaks for class {label}: no relevance is positive")
+        raise InputError(
+            f"no relevance at {layer!r} is positive, so nothing there speaks for class {label}"
+        )
     shares = [
         ConceptShare(
             concept,

@@ -178,12 +178,12 @@ def stamp(name: str, path: str | os.PathLike[str]) -> CutOut:
 
     Raises:
         ImageReadError: it cannot be read.
-        InputError: nothing of it is opaque.
+        InputError: no pixel is opaque.
     """
     pixels = load_image(path, channels=4)
     mask = pixels[..., 3] > 127
     if not mask.any():
-        raise InputError(f"{path} has no opaque pixel; give a cut-out on transparent ground")
+        raise InputError(f"{path} has no opaque pixel; give a cut-out on a transparent background")
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     return CutOut(name, pixels[box][..., :3], mask[box])
@@ -206,7 +206,9 @@ def tuxpaint_objects(
     }  # fmt: skip
     root = Path(folder)
     if not root.is_dir():
-        raise InputError(f"no folder {root}; install tuxpaint-stamps-default, or name its folder")
+        raise InputError(
+            f"no folder {root}; install tuxpaint-stamps-default, or name another"
+        )
     found = {
         name: sorted(p for p in (root / place).rglob("*.png") if "cartoon" not in p.parts)
         for name, place in places.items()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, ResourceError
-from ..preprocessing import IMAGENET, Preprocessing
+from ..preprocessing import Preprocessing
 from ..probe import Probe
 from ..progress import progress_bar
+from ..record import digest, digest_of_model, plain
+from ..subject import Subject
 from .broden import Broden
-from .phases import TallyWork, ThresholdWork, View, Work, model_digest
+from .phases import Phase, TallyPhase, ThresholdPhase, Units
 from .report import write_report
 from .result import MIN_IOU, LayerResult, ordered_categories
 
 __all__ = ["Dissection", "dissect"]
 
-_ALGORITHM = 1  # counted up when results change
+_ALGORITHM = 2  # increased when results, or the digest of a model, change
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Dissection:
     Attributes:
         layers: the layers' results by name; with the baseline also "<layer>-rotated".
         files: the tables by the same names.
-        report: the HTML report, None when it was not wanted.
+        report: the HTML report, None if none was asked for.
     """
 
     layers: dict[str, LayerResult]
@@ -70,33 +70,34 @@ def dissect(
     """Find the concepts that single units of a network detect.
 
     A unit's threshold T is exceeded by a share of its activations over all positions of all images.
-    Its activations are enlarged to the labels' size; where they are above T, it is "on". A unit
-    detects the concept with which "on" has the largest intersection over union, if that is at least
-    `min_iou`. The model goes through the data twice: for thresholds, and for counting. A run that
-    was ended goes on where it was, with the same result to the byte.
+    Its activations are enlarged to the labels' size; where they are above T, the unit is "on". A
+    unit detects the concept with which "on" has the largest intersection over union, if that is at
+    least `min_iou`. The model goes through the data twice: for thresholds, and for counting. A run
+    that was interrupted continues where it stopped, with the same result to the byte.
 
     Network Dissection, Bau, Zhou et al. 2017, https://arxiv.org/abs/1704.05796.
 
     Args:
-        model: paddle.nn.Layer; it is left as it was.
+        model: paddle.nn.Layer, left as it was; or a Subject, and then `device`, `output` and
+            `preprocessing` must not be given.
         data: a data set in Broden's layout or its folder, see `Broden` and `mini_broden`.
         layers: names of layers with outputs [N, C, h, w]; all are done in one run of the model.
         out: folder for the results; made when missing.
-        share: of a unit's activations above its threshold.
-        min_iou: from which IoU on a unit is a detector.
-        baseline: also each layer with its units mixed by a random rotation: what single units
-            detect beyond this is due to the units, not to the layer as a whole.
+        share: share of a unit's activations that are above its threshold.
+        min_iou: IoU from which a unit counts as a detector.
+        baseline: also dissect each layer with its units mixed by a random rotation. What units
+            detect beyond that is due to the single units, not to the layer as a whole.
         input_size: side, or height and width, to which whole pictures are resized, so that labels
             stay in place; None takes the preprocessing's crop, or the pictures as they are.
         preprocessing: its mean, std and interpolation are used; None takes `model.preprocessing`,
             or ImageNet's.
-        top: how many of its strongest images are kept for each unit.
+        top: number of strongest images kept for each unit.
         capacity: activations kept per unit for the thresholds, see `TailQuantile`.
-        seed: for the rotation, and for the draw of positions in a large data set.
+        seed: for the rotation, and for the choice of positions in a large data set.
         batch_size: images in one run of the model.
         device, output: see Probe.
-        checkpoint_seconds: how often a phase leaves its state.
-        restart: do it anew and replace what is there.
+        checkpoint_seconds: seconds between two saves of a phase's state.
+        restart: start anew and replace the results in `out`.
         report: write report.html.
 
     Returns:
@@ -104,8 +105,7 @@ def dissect(
         report.html.
 
     Raises:
-        InputError: wrong data or settings, or results of another model, data or settings are in
-            `out`.
+        InputError: wrong data or settings, or `out` has results of another model, data or settings.
         ImageReadError, LayerNotFoundError, UnsupportedModelError, ResourceError.
     """
     names = list(dict.fromkeys([layers] if isinstance(layers, str) else layers))
@@ -115,19 +115,27 @@ def dissect(
             f"least 1; got layers={names}, share={share}, min_iou={min_iou}, top={top}"
         )
     data = data if isinstance(data, Broden) else Broden(data)
-    # A fixed batch size: the same batches, and so the same bits, after a restart.
-    probe = Probe(model, device, output, batch_size, output_kind="logits")
+    if isinstance(model, Subject):
+        if (device, output, preprocessing) != (None, None, None):
+            raise InputError("a Subject says itself which device, output and preprocessing it has")
+    else:
+        model = Subject.of(model, device, output=output, preprocessing=preprocessing or "model")
+    settings = model.preprocessing
+    if settings is None:
+        raise InputError("a data set has pictures: give the Subject a Preprocessing for them")
+    # A fixed batch size: the same batches, and so the same bits, after a restart. Nothing depends
+    # on whether the output is logits.
+    probe = Probe(model.probe.model, None, model.probe.output, batch_size, output_kind="logits")
     for name in names:
         probe.layer(name)
-    settings = preprocessing or getattr(probe.model, "preprocessing", None) or IMAGENET
     size = _size(input_size, settings, data)
     folder = _folder(out)
     labels = data.labels
     categories = ordered_categories(labels)
     category_of = np.array([categories.index(label.category) for label in labels])
-    fingerprint = {
+    fingerprint = plain({
         "algorithm": _ALGORITHM,
-        "model": model_digest(probe.model),
+        "model": digest_of_model(probe.model),
         "data": data.digest(),
         "share": share,
         "top": top,
@@ -135,48 +143,46 @@ def dissect(
         "seed": seed,
         "batch_size": batch_size,
         "input_size": size,
-        "preprocessing": [
-            list(settings.mean), list(settings.std), settings.interpolation,
-        ],
-    }  # fmt: skip
-    fingerprint = json.loads(json.dumps(fingerprint))  # as it is read again
-    views = [View(n, turned, seed) for n in names for turned in ([False, True][: 1 + baseline])]
-    _distinct(views)
+        "preprocessing": [settings.mean, settings.std, settings.interpolation],
+    })  # fmt: skip
+    dissected = [Units(n, turned, seed) for n in names for turned in [False, True][: 1 + baseline]]
+    _distinct(dissected)
     walk = _Walk(probe, data, names, settings, size, batch_size, checkpoint_seconds)
 
     first = [
-        ThresholdWork(view, folder, len(data), fingerprint, share=share, capacity=capacity, top=top)
-        for view in views
+        ThresholdPhase(
+            units, folder, len(data), fingerprint, share=share, capacity=capacity, top=top
+        )
+        for units in dissected
     ]
     walk("thresholds", first, restart, with_truth=False)
     second = [
-        TallyWork(
-            view, folder, len(data), fingerprint, thresholds=work.result["thresholds"],
+        TallyPhase(
+            units, folder, len(data), fingerprint, thresholds=phase.result["thresholds"],
             category_of=category_of, categories=len(categories),
         )
-        for view, work in zip(views, first, strict=True)
+        for units, phase in zip(dissected, first, strict=True)
     ]  # fmt: skip
     walk("tally", second, restart, with_truth=True)
 
     results, files = {}, {}
-    for view, thresholds, tally in zip(views, first, second, strict=True):
+    for units, thresholds, tally in zip(dissected, first, second, strict=True):
         result = LayerResult(
-            view.layer, view.rotated, labels, **thresholds.result, **tally.result,
+            units.layer, units.rotated, labels, **thresholds.result, **tally.result,
             categories=categories, min_iou=min_iou,
         )  # fmt: skip
-        results[view.name] = result
-        files[view.name] = folder / f"{view.file_name}-result.csv"
-        result.write_csv(files[view.name])
+        results[units.name] = result
+        files[units.name] = folder / f"{units.file_name}-result.csv"
+        result.write_csv(files[units.name])
     page = folder / "report.html" if report else None
     if page is not None:
-        facts = {**fingerprint, "min_iou": min_iou, "views": [view.name for view in views]}
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        write_report(page, list(results.values()), data, digest=digest, anew=restart)
+        facts = {**fingerprint, "min_iou": min_iou, "layers": list(results)}
+        write_report(page, list(results.values()), data, digest=digest(facts), anew=restart)
     return Dissection(results, files, page)
 
 
 class _Walk:
-    """Goes through the data for the works of a phase, all layers in one run of the model."""
+    """Goes through the data for one phase, all layers in one run of the model."""
 
     def __init__(
         self,
@@ -193,34 +199,34 @@ class _Walk:
         self.batch_size, self.seconds = batch_size, checkpoint_seconds
 
     def __call__(
-        self, phase: str, works: Sequence[Work], restart: bool, *, with_truth: bool
+        self, name: str, phases: Sequence[Phase], restart: bool, *, with_truth: bool
     ) -> None:
-        for work in works:
+        for phase in phases:
             if restart:
-                work.file.unlink(missing_ok=True)
-                work.partial.unlink(missing_ok=True)
-            work.load()
-        waiting = [work for work in works if not work.result]
+                phase.file.unlink(missing_ok=True)
+                phase.partial.unlink(missing_ok=True)
+            phase.load()
+        waiting = [phase for phase in phases if not phase.result]
         if not waiting:
             return
-        start = min(work.done for work in waiting)
+        start = min(phase.done for phase in waiting)
         saved = time.monotonic()
-        with progress_bar(len(self.data), phase, "image", initial=start) as bar:
+        with progress_bar(len(self.data), name, "image", initial=start) as bar:
             for first, x in self._batches(start):
                 indices = range(first, first + len(x))
-                wanted = [work for work in waiting if work.done == first]
-                layers = [n for n in self.layers if any(w.view.layer == n for w in wanted)]
+                wanted = [phase for phase in waiting if phase.done == first]
+                layers = [n for n in self.layers if any(p.units.layer == n for p in wanted)]
                 activations = self.probe.activations(x, layers)
                 truths = [self.data.truth(i) for i in indices] if with_truth else []
-                for work in wanted:
-                    work.take(first, work.view.maps(activations), truths)
+                for phase in wanted:
+                    phase.take(first, phase.units.maps(activations), truths)
                 bar.update(len(x))
                 if time.monotonic() - saved >= self.seconds:
-                    for work in waiting:
-                        work.save()
+                    for phase in waiting:
+                        phase.save()
                     saved = time.monotonic()
-        for work in waiting:
-            work.save()
+        for phase in waiting:
+            phase.save()
 
     def _batches(self, start: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         for first in range(start, len(self.data), self.batch_size):
@@ -265,9 +271,12 @@ def _folder(out: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def _distinct(views: Sequence[View]) -> None:
-    names = [view.file_name for view in views]
+def _distinct(dissected: Sequence[Units]) -> None:
+    names = [units.file_name for units in dissected]
     for name in names:
         if names.count(name) > 1:
-            same = [view.name for view in views if view.file_name == name]
-            raise InputError(f"the files of {' and '.join(same)} would have one name; do one first")
+            same = [units.name for units in dissected if units.file_name == name]
+            raise InputError(
+                f"the files of {' and '.join(same)} would have the same name; give each a folder "
+                "of its own"
+            )

@@ -1,4 +1,4 @@
-"""A small data set in Broden's layout that anyone can make, offline."""
+"""A small data set in Broden's layout, made without a download."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def mini_broden(
         the folder.
 
     Raises:
-        InputError: the folder is in use, or a number is out of range.
+        InputError: the folder is not empty, or a number is out of range.
         ResourceError: it cannot be written.
     """  # noqa: E501 - one line of text
     target = Path(path)
     if scenes < 1 or size < 32 or size % 2:
         raise InputError(f"scenes must be at least 1, size even and at least 32; got {scenes=}")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError(f"{target} is in use; give the name of a new folder")
+        raise InputError(f"{target} is not an empty folder; give the name of a new one")
     objects = cut_outs()
     for name, files in (extra_objects or {}).items():
         objects += [stamp(name, file) for file in files]
@@ -96,7 +96,7 @@ def mini_broden(
 
 
 class _Numbers:
-    """The concepts' numbers, and what is known of them at the end."""
+    """The concepts' numbers, and how often each occurs."""
 
     def __init__(self, objects: Sequence[CutOut]) -> None:
         names = {
@@ -205,7 +205,7 @@ def _compose(
         key = _CATEGORY_OF_SURFACE.get(name, "texture"), name
         if where.any():
             masks[key] = masks.get(key, False) | where
-    # Concepts have their turn by name, however many cut-outs each has.
+    # Drawn by name: each concept is as likely, however many cut-outs it has.
     names = sorted({cut.name for cut in objects})
     for _ in range(int(rng.integers(1, 4))):
         name = names[rng.integers(len(names))]

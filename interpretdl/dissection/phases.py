@@ -1,8 +1,7 @@
-"""The parts of a dissection, each with its file: done, half done, or made by other settings."""
+"""The two phases of a dissection. Each keeps its state in a file, so that it can be continued."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,19 +15,9 @@ from ..errors import InputError, UnsupportedModelError
 from .quantile import TailQuantile
 from .tally import Strongest, Tally
 
-__all__ = ["TallyWork", "ThresholdWork", "View", "Work", "model_digest", "rotation"]
+__all__ = ["Phase", "TallyPhase", "ThresholdPhase", "Units", "rotation"]
 
 Floats = NDArray[np.float32]
-
-
-def model_digest(model: Any) -> str:
-    """Fingerprint of a model's class, parameters and buffers."""
-    total = hashlib.sha256(type(model).__name__.encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        array = np.ascontiguousarray(tensor.astype("float32").numpy())
-        total.update(f"{name} {tensor.dtype} {array.shape}\n".encode())
-        total.update(array.tobytes())
-    return total.hexdigest()
 
 
 def rotation(units: int, seed: int) -> Floats:
@@ -40,7 +29,7 @@ def rotation(units: int, seed: int) -> Floats:
     return turned
 
 
-class View:
+class Units:
     """The units that are dissected: a layer's own, or a random rotation of them."""
 
     def __init__(self, layer: str, rotated: bool, seed: int) -> None:
@@ -69,30 +58,30 @@ class View:
         return maps
 
 
-class Work:
-    """A phase for one view: goes through the images once, and keeps its state in a file.
+class Phase:
+    """One pass through the images for the units of a layer.
 
     Args:
-        view: what is dissected.
+        units: what is dissected.
         folder: where the files go.
         total: number of images.
         fingerprint: what the result depends on; a file with another one is refused.
     """
 
-    phase = ""
+    name = ""
 
     def __init__(
-        self, view: View, folder: Path, total: int, fingerprint: Mapping[str, Any]
+        self, units: Units, folder: Path, total: int, fingerprint: Mapping[str, Any]
     ) -> None:
-        self.view, self.total = view, total
-        self.fingerprint = {**fingerprint, "layer": view.layer, "rotated": view.rotated}
-        self.file = folder / f"{view.file_name}-{self.phase}.npz"
-        self.partial = folder / f"{view.file_name}-{self.phase}.partial.npz"
+        self.units, self.total = units, total
+        self.fingerprint = {**fingerprint, "layer": units.layer, "rotated": units.rotated}
+        self.file = folder / f"{units.file_name}-{self.name}.npz"
+        self.partial = folder / f"{units.file_name}-{self.name}.partial.npz"
         self.done = 0
         self.result: dict[str, NDArray[Any]] = {}
 
     def load(self) -> None:
-        """Take up what is there.
+        """Continue from the files, if there are any.
 
         Raises:
             InputError: it was made with another model, data or settings.
@@ -109,7 +98,7 @@ class Work:
                 return
 
     def save(self) -> None:
-        """Leave the state, or the result when all images are done."""
+        """Write the state, or the result when all images are done."""
         if self.result:
             return
         if self.done == self.total:
@@ -121,13 +110,13 @@ class Work:
             write_archive(self.partial, arrays, self._metadata() | numbers)
 
     def take(self, start: int, maps: Floats, truths: list[Any]) -> None:
-        """Take in the images from `start` on: maps [n, U, h, w], and their ground truth."""
+        """Add the images from `start` on: maps [n, U, h, w], and their ground truth."""
         for i, one in enumerate(maps):
             self.update(start + i, one, *(truths[i : i + 1]))
         self.done = start + len(maps)
 
     def update(self, index: int, maps: Floats, truth: Any = None) -> None:
-        """Take in one image."""
+        """Add one image."""
         raise NotImplementedError
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -135,7 +124,7 @@ class Work:
         raise NotImplementedError
 
     def restore(self, arrays: dict[str, NDArray[Any]], numbers: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         raise NotImplementedError
 
     def finish(self) -> dict[str, NDArray[Any]]:
@@ -151,18 +140,18 @@ class Work:
         if different:
             raise InputError(
                 f"{path} was made with another {', '.join(different)}; results are not mixed: give "
-                "another folder, or restart=True (--restart) to do it anew"
+                "another folder, or restart=True (--restart) to replace them"
             )
 
 
-class ThresholdWork(Work):
+class ThresholdPhase(Phase):
     """Each unit's threshold, and its strongest images."""
 
-    phase = "thresholds"
+    name = "thresholds"
 
     def __init__(
         self,
-        view: View,
+        units: Units,
         folder: Path,
         total: int,
         fingerprint: Mapping[str, Any],
@@ -171,7 +160,7 @@ class ThresholdWork(Work):
         capacity: int,
         top: int,
     ) -> None:
-        super().__init__(view, folder, total, fingerprint)
+        super().__init__(units, folder, total, fingerprint)
         self._share, self._capacity, self._top = share, capacity, top
         self._parts: tuple[TailQuantile, Strongest] | None = None
 
@@ -179,7 +168,7 @@ class ThresholdWork(Work):
         if self._parts is None:
             self._parts = (
                 TailQuantile(
-                    units, self.total * h * w, self._share, self._capacity, self.view.seed
+                    units, self.total * h * w, self._share, self._capacity, self.units.seed
                 ),
                 Strongest(units, (h, w), self._top),
             )
@@ -210,14 +199,14 @@ class ThresholdWork(Work):
         return {"thresholds": quantile.thresholds(), **strongest.arrays()}
 
 
-class TallyWork(Work):
-    """Pixels counted, see `Tally`."""
+class TallyPhase(Phase):
+    """Counts of pixels, see `Tally`."""
 
-    phase = "tally"
+    name = "tally"
 
     def __init__(
         self,
-        view: View,
+        units: Units,
         folder: Path,
         total: int,
         fingerprint: Mapping[str, Any],
@@ -226,7 +215,7 @@ class TallyWork(Work):
         category_of: NDArray[np.int64],
         categories: int,
     ) -> None:
-        super().__init__(view, folder, total, fingerprint)
+        super().__init__(units, folder, total, fingerprint)
         self._tally = Tally(thresholds, category_of, categories)
 
     def update(self, index: int, maps: Floats, truth: Any = None) -> None:

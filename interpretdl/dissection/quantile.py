@@ -17,11 +17,10 @@ Floats = NDArray[np.float32]
 class TailQuantile:
     """For each unit the value that a small share of its values exceeds.
 
-    Only the largest values can be the answer, so only they are kept. Where even those are too
-    many, positions are drawn at random, the same for all units, so that `capacity` is enough. Up to
-    share * total < capacity the result is exact; beyond it, the tail's share has a relative
-    standard error of 1 / sqrt(0.9 capacity), 1.2 % at 8192, whatever the distribution is and
-    however neighbouring positions depend on each other.
+    Only the largest values are kept. If they are too many, positions are drawn at random, the same
+    for all units, so that `capacity` is enough. The result is exact while share * total < capacity.
+    Beyond that, the tail's share has a relative standard error of 1 / sqrt(0.9 capacity), 1.2 % at
+    8192, for any distribution and any dependence between neighbouring positions.
 
     Args:
         units: number of units U.
@@ -50,10 +49,10 @@ class TailQuantile:
         self._values = np.empty((units, self._kept + max(self._kept, 1024)), np.float32)
         self._filled = 0
         self.seen = 0
-        """Values per unit that were looked at so far."""
+        """Values per unit seen so far."""
 
     def update(self, index: int, values: Floats) -> None:
-        """Take in the values of one image.
+        """Add the values of one image.
 
         Args:
             index: the image's, which the draw of positions depends on.
@@ -84,19 +83,19 @@ class TailQuantile:
             InputError: nothing was seen.
         """
         if not self.seen:
-            raise InputError("there is no quantile of no values")
+            raise InputError("no values were given, so there is no quantile")
         self._compact()
         largest = np.sort(self._values[:, : self._filled], axis=1)
         above = min(int(self.share * self.seen), self._filled - 1)
         return np.ascontiguousarray(largest[:, -1 - above])
 
     def state(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
-        """What `restore` needs to go on."""
+        """What `restore` needs to continue."""
         self._compact()
         return {"values": self._values[:, : self._filled]}, {"seen": self.seen}
 
     def restore(self, arrays: dict[str, NDArray[Any]], numbers: dict[str, int]) -> None:
-        """Go on from a state, in an object made with the same arguments."""
+        """Continue from a state, in an object made with the same arguments."""
         values = arrays["values"]
         self._filled, self.seen = values.shape[1], numbers["seen"]
         self._values[:, : self._filled] = values

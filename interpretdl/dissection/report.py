@@ -43,10 +43,10 @@ def write_report(
 
     Args:
         path: the .html file.
-        results: the layers; rotated ones are told in a headline and a chart, without cards.
+        results: the layers; rotated ones get a headline and a chart, but no cards.
         data: the data set, for the pictures.
-        digest: what the report depends on; a file that already has it is left as it is.
-        anew: write it all the same.
+        digest: fingerprint of what the report depends on; a file with the same one is kept.
+        anew: write the report even so.
 
     Raises:
         ResourceError: the file cannot be written.

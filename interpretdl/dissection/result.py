@@ -1,4 +1,4 @@
-"""What dissecting a layer found: IoU of every unit with every concept, and tables of it."""
+"""The result of dissecting a layer: IoU of every unit with every concept, and tables of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data_processor.files import atomic_path
-from ..errors import InputError
+from ..errors import InputError, did_you_mean
 from .broden import Label, in_order
 from .tally import intersection_over_union
 
@@ -24,11 +24,11 @@ _PER_CATEGORY = ("label", "truth", "activation", "intersect", "iou")
 
 @dataclass(frozen=True)
 class UnitConcept:
-    """The concept that a unit answers to best.
+    """The concept that a unit detects best.
 
     Attributes:
         unit: from 0.
-        label, category: names; empty when the unit never meets a concept.
+        label, category: names; empty if the unit has nothing in common with any concept.
         iou: intersection over union, in [0, 1].
         index: the concept's position in `LayerResult.labels`.
     """
@@ -42,13 +42,13 @@ class UnitConcept:
 
 @dataclass(frozen=True)
 class LayerResult:
-    """What the U units of a layer detect, of L concepts in K categories.
+    """What the U units of a layer detect, out of L concepts in K categories.
 
     Attributes:
         layer: the layer's name.
         rotated: whether its units were mixed by a random rotation first (the baseline).
         labels: the concepts.
-        thresholds: [U], what a share of each unit's activations exceeds.
+        thresholds: [U], exceeded by a given share of each unit's activations.
         both: int64 [U, L], pixels where the unit is above its threshold and the concept is.
         truth: int64 [L], pixels of the concept.
         activation: int64 [U, K], pixels above the threshold in images that have the category.
@@ -56,7 +56,7 @@ class LayerResult:
             is none) and its largest activation there, strongest first.
         top_maps: float32 [U, n, h, w], the unit's activations there.
         categories: names of the K categories in the reports' order.
-        min_iou: from which IoU a unit counts as a detector.
+        min_iou: IoU from which a unit counts as a detector.
         iou: float64 [U, L].
     """
 
@@ -141,8 +141,6 @@ class LayerResult:
             InputError: there is no such concept in the data.
         """
         if concept not in {label.name for label in self.labels}:
-            from ..errors import did_you_mean
-
             hint = did_you_mean(concept, [label.name for label in self.labels])
             raise InputError(f"the data set has no concept {concept!r}{hint}")
         return [

@@ -57,7 +57,7 @@ class Tally:
         self.activation = np.zeros((units, categories), np.int64)
 
     def update(self, maps: Floats, labels: NDArray[np.int64], masks: NDArray[np.bool_]) -> None:
-        """Take in one image.
+        """Add one image.
 
         Args:
             maps: activations [U, h, w].
@@ -89,7 +89,7 @@ class Tally:
         return {"both": self.both, "truth": self.truth, "activation": self.activation}
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Go on from `arrays()`."""
+        """Continue from `arrays()`."""
         self.both, self.truth = arrays["both"], arrays["truth"]
         self.activation = arrays["activation"]
 
@@ -120,7 +120,7 @@ class Strongest:
         self.maps = np.zeros((units, count, *shape), np.float32)
 
     def update(self, index: int, maps: Floats) -> None:
-        """Take in one image's maps [U, h, w]; of equal ones the image that came first stays."""
+        """Add one image's maps [U, h, w]; of equal ones the image that came first stays."""
         scores = maps.max(axis=(1, 2))
         slots = self.scores.argmin(axis=1)
         weakest = np.take_along_axis(self.scores, slots[:, None], axis=1)[:, 0]
@@ -140,6 +140,6 @@ class Strongest:
         }
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Go on from `arrays()`."""
+        """Continue from `arrays()`."""
         self.scores, self.images = arrays["top_scores"], arrays["top_images"]
         self.maps = arrays["top_maps"]

@@ -12,9 +12,10 @@ import pytest
 
 from interpretdl import IMAGENET, Probe
 from interpretdl.dissection import Broden, TailQuantile, dissect, mini_broden
-from interpretdl.dissection.phases import View, rotation
+from interpretdl.dissection.phases import Units, rotation
 from interpretdl.dissection.tally import Strongest, Tally, intersection_over_union, upsample
 from interpretdl.errors import InputError, LayerNotFoundError, UnsupportedModelError
+from interpretdl.subject import Subject
 
 _spec = importlib.util.spec_from_file_location(
     "planted_data", Path(__file__).resolve().parents[1] / "planted_data.py"
@@ -244,7 +245,7 @@ def test_rotation_is_orthogonal_and_mixes_positions_apart() -> None:
     assert np.array_equal(turned, rotation(32, seed=1))
     assert not np.allclose(turned, rotation(32, seed=2))
     maps = np.random.default_rng(0).normal(size=(2, 32, 3, 4)).astype(np.float32)
-    rotated = View("layer", True, 1).maps({"layer": maps})
+    rotated = Units("layer", True, 1).maps({"layer": maps})
     np.testing.assert_allclose(rotated[1, :, 2, 3], turned @ maps[1, :, 2, 3], atol=1e-5)
 
 
@@ -297,6 +298,20 @@ def test_a_model_with_several_outputs(tmp_path: Path) -> None:
         Two(), data, "body.0", tmp_path / "out", preprocessing=PLAIN, output="logits"
     )["body.0"]  # fmt: skip
     assert found.best()[0].iou == 1.0
+
+
+def test_a_subject_is_dissected_as_its_model_is(tmp_path: Path) -> None:
+    data, model = planted(tmp_path / "data"), pixels_network(DETECTORS)
+    subject = Subject.of(model, preprocessing=PLAIN)
+    found = [
+        dissect(model, data, "0", tmp_path / "a", preprocessing=PLAIN).files["0"].read_bytes(),
+        dissect(subject, data, "0", tmp_path / "b").files["0"].read_bytes(),
+    ]
+    assert found[0] == found[1]
+    with pytest.raises(InputError, match="Subject says itself"):
+        dissect(subject, data, "0", tmp_path / "b", preprocessing=PLAIN)
+    with pytest.raises(InputError, match="give the Subject a Preprocessing"):
+        dissect(Subject.of(model, preprocessing=None), data, "0", tmp_path / "c")
 
 
 def test_wrong_requests(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What units matter, and images explained in concepts, against formulas and hand-made numbers."""
+"""Ablation of units and images in concepts, against formulas, loops and hand-made numbers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 import pytest
 
-from interpretdl import LRPInterpreter, Probe
+from interpretdl import LRPInterpreter, Preprocessing, Probe
 from interpretdl.dissection import (
     Label,
     LayerResult,
@@ -18,7 +19,15 @@ from interpretdl.dissection import (
     explain_in_concepts,
     gradient_times_activation,
 )
-from interpretdl.errors import InputError, LayerNotFoundError, TargetError
+from interpretdl.errors import (
+    InputError,
+    InterpretWarning,
+    LayerNotFoundError,
+    ResourceError,
+    TargetError,
+    UnsupportedModelError,
+)
+from interpretdl.subject import Subject
 from interpretdl.targets import ClassScore
 
 _spec = importlib.util.spec_from_file_location(
@@ -53,12 +62,12 @@ def test_before_pooling_and_a_dense_layer_the_drop_is_weight_times_mean(
 
 
 @pytest.mark.parametrize("layer", ["0", "2", "7"])
-@pytest.mark.parametrize("of", ["logit", "probability"])
+@pytest.mark.parametrize("gradient_of", ["logit", "probability"])
 def test_ablation_against_one_run_for_each_unit(
-    toy: Any, x: np.ndarray, layer: str, of: Any
+    toy: Any, x: np.ndarray, layer: str, gradient_of: Any
 ) -> None:
     probe = Probe(toy())
-    found = ablate_units(probe, x, 1, layer, [3, 0], of=of)
+    found = ablate_units(probe, x, 1, layer, [3, 0], gradient_of=gradient_of)
     assert found.units.tolist() == [3, 0]
     for column, unit in enumerate([3, 0]):
 
@@ -67,9 +76,99 @@ def test_ablation_against_one_run_for_each_unit(
             y[:, unit] = 0
             return y
 
-        target = ClassScore(1, of)
+        target = ClassScore(1, gradient_of)
         expected = probe.scores(x, target) - probe.scores(x, target, edit={layer: zeroed})
         np.testing.assert_allclose(found.drops[:, column], expected, atol=1e-5)
+
+
+class Around(paddle.nn.Layer):
+    """Something goes around the layer: rows can be added behind it only where they are summed."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.first = paddle.nn.Conv2D(3, 4, 3, padding=1)
+        self.layer = paddle.nn.Conv2D(4, 4, 3, padding=1)
+        self.last = paddle.nn.Linear(8 if kind == "concat" else 4, 5)
+
+    def forward(self, x: Any) -> Any:
+        a = self.first(x)
+        b = paddle.tanh(self.layer(a))
+        b = paddle.concat([a, b], axis=1) if self.kind == "concat" else a + b
+        if self.kind == "mixed":  # rows counted at the input: several become one
+            b = b.reshape([x.shape[0], -1, 4, 12, 12]).mean(axis=1)
+        return self.last(b.mean(axis=[2, 3]) ** 2)
+
+
+@pytest.mark.parametrize("kind", ["add", "concat", "mixed"])
+def test_ablation_where_something_goes_around_the_layer(kind: str, x: np.ndarray) -> None:
+    paddle.seed(0)
+    model = Around(kind)
+    found = ablate_units(Probe(model), x, 2, "layer")
+    a = model.first(paddle.to_tensor(x))
+    for unit in range(4):
+        weight, bias = model.layer.weight.clone(), model.layer.bias.clone()
+        weight[unit], bias[unit] = 0, 0  # tanh(0) is 0
+        b = paddle.tanh(paddle.nn.functional.conv2d(a, weight, bias, padding=1))
+        b = paddle.concat([a, b], axis=1) if kind == "concat" else a + b
+        without = model.last(b.mean(axis=[2, 3]) ** 2).numpy()[:, 2]
+        whole = model(paddle.to_tensor(x)).numpy()[:, 2]
+        np.testing.assert_allclose(found.drops[:, unit], whole - without, atol=1e-5)
+
+
+def test_a_layer_that_runs_at_two_sizes_is_refused() -> None:
+    class Twice(paddle.nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = paddle.nn.ReLU()
+
+        def forward(self, x: Any) -> Any:
+            return self.act(paddle.nn.functional.avg_pool2d(self.act(x), 2)).mean(axis=[2, 3])
+
+    x = np.ones((1, 3, 8, 8), np.float32)
+    with pytest.raises(UnsupportedModelError, match="'act' runs several times"):
+        ablate_units(Twice(), x, 0, "act")
+
+
+def test_out_of_memory_fewer_units_run_at_once(
+    toy: Any, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = ablate_units(toy(), x, 2, "5").drops
+    inner, sizes = Probe.scores, []
+
+    def scores(self: Probe, inputs: Any, target: Any, **options: Any) -> Any:
+        found = inner(self, inputs, target, **options)
+        sizes.append(len(found))
+        if len(found) > limit and options:
+            raise ResourceError("out of memory")
+        return found
+
+    monkeypatch.setattr(Probe, "scores", scores)
+    limit = 2
+    np.testing.assert_allclose(ablate_units(toy(), x, 2, "5").drops, expected, atol=1e-6)
+    assert sizes[1:4] == [6, 3, 1]  # after the run with all units
+    limit = 0
+    with pytest.raises(ResourceError):
+        ablate_units(toy(), x, 2, "5")
+
+
+def test_ablation_of_pictures_and_names(toy: Any) -> None:
+    model = toy()
+    model.preprocessing = Preprocessing(resize=None, crop=None)
+    model.class_names = ("ant", "bee", "cat", "dog", "elk")
+    picture = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
+    x = model.preprocessing.normalize(picture[None])
+    for subject in (model, Subject.of(model), Probe(model)):
+        found = ablate_units(subject, picture, "cat", "5", [1], gradient_of="contrast")
+        assert (found.label, found.gradient_of, found.of) == (2, "contrast", "contrast")
+        expected = Probe(model).scores(x, ClassScore(2, "contrast"))
+        np.testing.assert_allclose(found.scores, expected, rtol=1e-6)
+    with pytest.warns(DeprecationWarning, match="gradient_of="):
+        old = ablate_units(model, picture, "cat", "5", [1], of="contrast")
+    assert np.array_equal(old.drops, found.drops)
+    for label in (None, [2], ClassScore([2]), lambda output: output[:, 0]):
+        with pytest.raises(TargetError, match="one class"):
+            ablate_units(model, picture, label, "5")  # type: ignore[arg-type]
 
 
 def test_wrong_ablations(toy: Any, x: np.ndarray) -> None:
@@ -93,7 +192,7 @@ def made_result(iou: list[list[float]], **options: Any) -> LayerResult:
     units, labels = wanted.shape
     empty = np.zeros((units, 1))
     return LayerResult(
-        "5", options.pop("rotated", False),
+        options.pop("layer", "5"), options.pop("rotated", False),
         tuple(Label(i + 1, name, "object") for i, name in enumerate("abc"[:labels])),
         thresholds=np.zeros(units, np.float32), both=np.rint(100 * wanted).astype(int),
         truth=np.full(labels, 100), activation=np.rint(100 * wanted.max(axis=1, keepdims=True))
@@ -152,13 +251,38 @@ def test_a_planted_decision_is_split_as_it_was_made(tmp_path: Path) -> None:
 
 def test_the_default_is_lrp_at_the_layer(toy: Any, x: np.ndarray) -> None:
     model = toy()
-    found = explain_in_concepts(model, x, made_result([[0.5], *[[0.0]] * 5]))
+    found = explain_in_concepts(model, x, made_result([[0.5], *[[0.0]] * 3], layer="2"))
     assert [f.label for f in found] == Probe(model).logits(x).argmax(axis=1).tolist()
-    relevance = LRPInterpreter(model).relevance(x, layer="5").sum(axis=(2, 3))
+    relevance = LRPInterpreter(model).relevance(x, layer="2", composite="epsilon_gamma_box")
+    relevance = relevance.sum(axis=(2, 3))
     for one, expected in zip(found, np.maximum(relevance, 0), strict=True):
         assert sum(share.share for share in one.shares) == pytest.approx(1)
         by_name = {share.concept: share.share for share in one.shares}
         assert by_name["a"] == pytest.approx(expected[0] / expected.sum(), rel=1e-5)
+
+
+def test_a_class_by_its_imagenet_name(x: np.ndarray) -> None:
+    """Of a model with 1000 classes that says no names, as `explain` takes it."""
+    paddle.seed(0)
+    model = paddle.nn.Sequential(
+        paddle.nn.Conv2D(3, 6, 3), paddle.nn.ReLU(), paddle.nn.AdaptiveAvgPool2D(1),
+        paddle.nn.Flatten(), paddle.nn.Linear(6, 1000),
+    )  # fmt: skip
+    result = made_result([[0.5]] * 6, layer="1")
+    for given in (model, Subject.of(model)):
+        (found,) = explain_in_concepts(given, x[:1], result, "tabby")
+        assert found.label == 281
+    with pytest.raises(TargetError, match=r"did you mean .*'tabby'"):
+        explain_in_concepts(model, x, result, "tabi")
+
+
+def test_pictures_that_cannot_be_read_are_left_out(toy: Any, x: np.ndarray) -> None:
+    model, result = toy(), made_result([[0.5]] * 6)
+    picture = np.full((12, 12, 3), 99, np.uint8)
+    with pytest.warns(InterpretWarning, match="input 0 is left out") as caught:
+        (found,) = explain_in_concepts(model, [b"no picture", picture], result, [1, 3])
+    assert found.label == 3
+    assert caught[0].filename == __file__
 
 
 def test_wrong_requests(toy: Any, x: np.ndarray) -> None:

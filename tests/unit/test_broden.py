@@ -116,21 +116,21 @@ TABLE_FAULTS = [
     (removed("images/b.png"), "line 2: no file images/b.png"),
     (edit("index.csv", "sh,sw", "sh,xx"), "index.csv has no column sw"),
     (edit("index.csv", ",train", ""), "index.csv, line 2: not as many cells"),
-    (edit("index.csv", "8,6", "8,six"), "line 2: 'six' is no whole number"),
+    (edit("index.csv", "8,6", "8,six"), "line 2: 'six' is not a whole number"),
     (edit("index.csv", "8,6", "8,0"), "line 2: a size below 1"),
     (edit("index.csv", "4,3", "9999,9999"), "line 2: labels of 9999 x 9999 pixels"),
     (edit("index.csv", "300", "301"), "line 2: the label 301 is not in label.csv"),
     (edit("index.csv", "a.png", "../a.png"), "'../a.png' is not a path below images/"),
     (edit("index.csv", "one.png", "/etc/passwd"), "'/etc/passwd' is not a path below"),
-    (edit("label.csv", "2,street", "x,street"), "label.csv, line 3: 'x' is no whole number"),
-    (edit("label.csv", "2,street", "1,street"), "line 3: the number 1 is there twice"),
+    (edit("label.csv", "2,street", "x,street"), "label.csv, line 3: 'x' is not a whole number"),
+    (edit("label.csv", "2,street", "1,street"), "line 3: the number 1 is listed twice"),
     (edit("label.csv", "2,street", "70000,street"), "number 70000 is not in"),
     (edit("label.csv", "scene(1)", "seen(1)"), "the category 'seen' is not in category.csv"),
     (edit("label.csv", "scene(1)", ""), "line 3: it has no category"),
-    (edit("category.csv", "scene", "../x"), "'../x' is no category's name"),
-    (edit("category.csv", "scene", "object"), "object is there twice"),
+    (edit("category.csv", "scene", "../x"), "'../x' is not a valid name"),
+    (edit("category.csv", "scene", "object"), "object is listed twice"),
     (edit("c_scene.csv", "1,2,", "1,3,"), "c_scene.csv does not list 2"),
-    (edit("c_scene.csv", "1.0", "much"), "coverage 'much' is no number"),
+    (edit("c_scene.csv", "1.0", "much"), "coverage 'much' is not a number"),
 ]
 
 
@@ -257,7 +257,7 @@ def test_mini_broden_takes_cut_outs(tmp_path: Path) -> None:
 
 def test_mini_broden_does_not_overwrite(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("")
-    with pytest.raises(InputError, match="in use"):
+    with pytest.raises(InputError, match="is not an empty folder"):
         mini_broden(tmp_path)
     with pytest.raises(InputError, match="scenes must be"):
         mini_broden(tmp_path / "new", scenes=0)
