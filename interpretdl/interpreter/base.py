@@ -16,6 +16,7 @@ from ..data_processor.readers import Batch
 from ..errors import InputError, ResourceError, warn
 from ..explanation import Explanation
 from ..probe import OutputKind
+from ..record import plain
 from ..registry import MethodInfo
 from ..subject import PreprocessingChoice, Subject
 from ..targets import ClassScore, ScoreKind, TargetLike, TopClass, scores_of, settled
@@ -291,10 +292,10 @@ class Interpreter(ABC):
         """What is needed to do it again, in values that JSON knows."""
         return {
             "model": type(self.model).__name__,
-            "label": _plain(label),
+            "label": plain(label),
             "input_shape": list(np.shape(batch.inputs)[1:]),
             "version": __version__,
-            **{name: _plain(value) for name, value in options.items()},
+            **{name: plain(value) for name, value in options.items()},
         }
 
 
@@ -335,14 +336,3 @@ def _save(explanation: Explanation, path: Any, style: str) -> None:
         explanation.save(path, style=style)
     except (ResourceError, OSError) as error:
         warn(f"{path} was not saved: {error}")
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it; arrays as lists when short, else their shape."""
-    if hasattr(value, "numpy"):
-        value = value.numpy()
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist() if value.size <= 1000 else f"array {list(value.shape)} {value.dtype}"
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)

@@ -92,20 +92,3 @@ def _named(label: str, names: Sequence[str] | None) -> int:
 
 def _synonyms(name: str) -> list[str]:
     return [part.strip().casefold() for part in name.split(",")]
-
-
-# To go, with the last that use them.
-Labels = Any
-
-
-def resolve(label: Any, logits: Any, names: Any, given: int, indices: Sequence[int]) -> Any:
-    from .scores import ClassScore, check_labels, settled
-
-    target = settled(target_of(label, "logit", names, given, indices), logits)
-    if label is not None and callable(label):
-        return label
-    assert isinstance(target, ClassScore)
-    import numpy as np
-
-    check_labels(target.labels, logits.shape[1])
-    return np.array(np.broadcast_to(target.labels, len(logits)))
