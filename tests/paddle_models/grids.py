@@ -44,7 +44,7 @@ class LeViTAttention(nn.Layer):
         if self.stride > 1:
             few = x.reshape((n, self.side, self.side, dim))
             few = few[:, :: self.stride, :: self.stride].reshape((n, -1, dim))
-        parts = [layer(y) for layer, y in zip(self.qkv, (few, x, x), strict=True)]
+        parts = [self.qkv[0](few), self.qkv[1](x), self.qkv[2](x)]
         q, k, v = (y.reshape((n, -1, HEADS, self.key)).transpose((0, 2, 1, 3)) for y in parts)
         index = paddle.to_tensor(self.offsets.flatten())
         bias = paddle.gather(self.attention_biases, index).reshape((*self.offsets.shape, HEADS))
@@ -189,6 +189,6 @@ class ConvNeXt(nn.Layer):
         self.norm, self.head = nn.LayerNorm(DIM, epsilon=1e-6), nn.Linear(DIM, CLASSES)
 
     def forward(self, x: Any) -> Any:
-        for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
-            x = stage(downsample(x))
+        for i, stage in enumerate(self.stages):
+            x = stage(self.downsample_layers[i](x))
         return self.head(self.norm(x.mean([-2, -1])))
