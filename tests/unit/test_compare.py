@@ -17,6 +17,7 @@ from interpretdl.evaluator.base import Evaluator
 from interpretdl.evaluator.case import Case
 from interpretdl.interpreter import GradCAMInterpreter, GradientInterpreter, Interpreter
 from interpretdl.registry import EVALUATORS
+from interpretdl.testing import check_evaluator
 
 Toy = Callable[..., Any]
 
@@ -355,10 +356,11 @@ def test_the_page_lists_every_evaluator_and_its_example_runs(root: Path, toy: To
         assert listed[name][2:4] == [info.cls.__name__, better]
         assert set(listed[name][4].split()) == needs
     code = page.split("```python\n")[-1].split("```")[0]
-    names: dict[str, Any] = {"__name__": "page"}
+    names: dict[str, Any] = {"__name__": __name__}
     try:
         exec(code, names)  # noqa: S102  # the page's own lines
         found = ev.compare([GradientInterpreter(toy())], x, ["peak_share"])
         assert ((found.table() > 0) & (found.table() < 1)).all()
+        check_evaluator("peak_share")
     finally:
         EVALUATORS.remove("peak_share")
