@@ -106,4 +106,54 @@ def _layer_norm(original: Operation) -> Operation:
     return run
 
 
-_CURES: dict[str, Wrap] = {"layer_norm": _layer_norm}
+def _group_norm(original: Operation) -> Operation:
+    """Paddle's backward on the CPU is wrong without a weight: ones are given for it."""
+
+    def run(
+        x: Any, weight: Any, bias: Any, epsilon: float, groups: int, layout: str, *rest: Any
+    ) -> Any:
+        if weight is None and x.place.is_cpu_place():
+            weight = paddle.ones([x.shape[1 if layout == "NCHW" else -1]], x.dtype)
+        return original(x, weight, bias, epsilon, groups, layout, *rest)
+
+    return run
+
+
+def _batch_norm(original: Operation) -> Operation:
+    """In eval mode Paddle's backward takes the batch's own statistics, which a batch-norm with
+    `use_global_stats=False` uses there too, for constants: it is run as in train mode.
+    """
+
+    def run(*args: Any) -> Any:
+        (*before, is_test), (*between, own) = args[:6], args[6:11]
+        return original(*before, is_test and not own, *between, own, *args[11:])
+
+    return run
+
+
+def _rnn(original: Operation) -> Operation:
+    """Paddle's backward of LSTM, GRU and simple RNN fails in eval mode, and where the weights' own
+    gradients are not asked for: it is run as in train mode without dropout, with weights that
+    depend on the input, if only by 0 times it.
+    """
+
+    def run(x: Any, states: Any, weights: Any, lengths: Any, kept: Any, *rest: Any) -> Any:
+        source = next((t for t in (x, *states) if not t.stop_gradient), None)
+        if source is None or not paddle.is_grad_enabled():
+            return original(x, states, weights, lengths, kept, *rest)
+        nothing = source.flatten()[:1] * 0
+        weights = [weight + nothing for weight in weights]
+        dropout, *shape, is_test = rest
+        return original(
+            x, states, weights, lengths, kept, 0.0 if is_test else dropout, *shape, False
+        )
+
+    return run
+
+
+_CURES: dict[str, Wrap] = {
+    "layer_norm": _layer_norm,
+    "group_norm": _group_norm,
+    "batch_norm": _batch_norm,
+    "rnn": _rnn,
+}
