@@ -145,8 +145,8 @@ class _Propagation(Interpreter):
             if not np.isfinite(seam.arrived + seam.passed).all():
                 raise UnsupportedModelError(
                     f"under composite {audit.composite!r} the relevance becomes NaN or infinite "
-                    f"at {seam.name}: positive and negative shares that all but cancel grow from "
-                    "layer to layer. Take 'epsilon_gamma_box' or 'epsilon_plus'"
+                    f"at {seam.name}: it grows from layer to layer, as it does where positive and "
+                    "negative shares nearly cancel. Take 'epsilon_plus' or 'epsilon_gamma_box'"
                 )
 
 

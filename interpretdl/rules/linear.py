@@ -214,7 +214,7 @@ class WSquare(_First):
     """First layer: R_j = Σ_k w²_jk / Σ_j w²_jk R_k: by the weights alone."""
 
     def carriers(self, x: Tensor) -> list[Tensor]:
-        return [paddle.ones_like(x)]
+        return [paddle.ones_like(x), paddle.zeros_like(x)]
 
     def share(self, weight: Tensor) -> Tensor:
         """What takes the place of x w."""
@@ -226,7 +226,11 @@ class WSquare(_First):
         return linear.in_units(linear.in_units(site.small, site.value), site.value)
 
     def __call__(self, site: Site) -> Tensor:
-        z, small = _map(site)(site.carriers[0], self.share), self.small(site)
+        one, zero = site.carriers
+        # 1 for each input, 0 for padding, whatever comes before the layer multiplies or adds.
+        change = one - zero
+        unit = change / paddle.where(change == 0, paddle.ones_like(change), change).detach()
+        z, small = _map(site)(unit, self.share), self.small(site)
         return redirect(site.y, Way(z, site.value / (z.detach() + small), None, small))
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import paddle
-from paddle.jit import TranslatedLayer
 
 from ..errors import UnsupportedModelError
 from ..probe.operations import Operation, intercepted
+from ..probe.state import is_program
 from .activation import PassThrough
 from .base import Observer, Rule, Site
 from .canonize import Layers, Linear, plan_of
@@ -24,8 +24,18 @@ from .redirect import listening
 __all__ = ["Composite", "Run"]
 
 Tensor: TypeAlias = "paddle.Tensor"
-_PLAIN = Epsilon(0)
-_PASS = PassThrough()
+
+
+class _Affine(Rule):
+    """The plain gradient: what a batch-norm adds to the input and to the first rule's carriers
+    cancels in that rule.
+    """
+
+    def __call__(self, site: Site) -> Tensor:
+        return site.y
+
+
+_PLAIN, _PASS, _AFFINE = Epsilon(0), PassThrough(), _Affine()
 
 
 @dataclass(frozen=True)
@@ -125,11 +135,12 @@ class Run:
         Raises:
             UnsupportedModelError: there are none to set them on.
         """
-        if any(isinstance(m, TranslatedLayer) for m in self.model.sublayers(include_self=True)):
+        if any(map(is_program, self.model.sublayers(include_self=True))):
             raise UnsupportedModelError(
-                f"composite {self.composite.name!r} works on layers and operations, and a program "
-                "that paddle.jit.load has read has none to be reached; give the model in Python "
-                "with its weights, or take a method that needs gradients or scores only"
+                f"composite {self.composite.name!r} changes what layers and operations do on the "
+                "way back, and a model from paddle.jit.load is one program, in which none can be "
+                "reached. Build the network from its class and load its weights into it, or take "
+                "a method that needs gradients or scores only"
             )
         for name, layer in self.model.named_sublayers():
             if isinstance(layer, LINEAR) and self.composite.reaches_layers:
@@ -271,7 +282,9 @@ class Run:
             return None
         entry = self._layers.norm(norm, x)
         if entry is None:
-            return self._put(Site(name, x, y), self._own_rule(name, norm) or _PASS, [x])
+            in_front = self.leaves and not self._layers.names
+            rule = self._own_rule(name, norm) or (_AFFINE if in_front else _PASS)
+            return self._put(Site(name, x, y), rule, [x])
         return self._linear(entry, y, LinearMap(entry.layer, norm))
 
     def _linear(self, entry: Linear, y: Tensor, linear: LinearMap) -> Tensor:

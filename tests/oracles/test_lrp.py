@@ -10,7 +10,7 @@ from paddle import nn
 
 import interpretdl as it
 from interpretdl import Probe
-from interpretdl.errors import InputError, UnsupportedModelError
+from interpretdl.errors import InputError, InterpretWarning, UnsupportedModelError
 from interpretdl.rules import (
     COMPOSITES,
     AlphaBeta,
@@ -109,20 +109,27 @@ def test_z_plus_without_bias_conserves_at_every_seam(composite: str) -> None:
     audit = interpreter.audit(x, LABELS, composite=composite)
     for seam in audit.seams:
         np.testing.assert_allclose(seam.passed, audit.start, rtol=1e-4, err_msg=seam.name)
-    found = interpreter.explain(x, LABELS, composite=composite)
+    found = interpreter.explain(x, LABELS, composite=composite, strict=True)
     np.testing.assert_allclose(found.values.sum((1, 2, 3)), audit.start, rtol=1e-4)
+    assert interpreter.remarks(found[0]) == ["All of the score arrived at the pixels."]
 
 
-def test_relevance_that_only_a_bias_caused_is_refused() -> None:
-    """Where nothing but a bias raises an output, z⁺ without bias has no input to give it to."""
+def test_relevance_that_only_a_bias_caused() -> None:
+    """Where nothing but a bias raises an output, z⁺ without bias leaves the relevance there."""
     model = network()
     model[7].weight.set_value(-np.abs(model[7].weight.numpy()))
     model[7].bias.set_value(np.full(4, 50, np.float32))
     interpreter = it.LRPInterpreter(model)
     with pytest.raises(UnsupportedModelError, match=r"promises that all relevance arrives.*7 \("):
-        interpreter.explain(images(), LABELS)
-    audit = interpreter.audit(images(), LABELS)  # to see where it went
-    np.testing.assert_allclose(audit.seams[0].stabilizer, audit.start, rtol=1e-3)
+        interpreter.explain(images(), LABELS, composite="z_plus_box", strict=True)
+    with pytest.warns(InterpretWarning) as warned:
+        found = interpreter.explain(images(), LABELS, composite="z_plus_box")
+    assert "biases keep 100% of image" in str(warned[0].message)
+    assert np.abs(found.diagnostics["relevance_arrived"]).max() < 1e-2
+    audit = interpreter.audit(images(), LABELS, composite="z_plus_box")  # to see where it went
+    np.testing.assert_allclose(audit.seams[0].bias, audit.start, rtol=1e-3)
+    with pytest.raises(UnsupportedModelError, match="promises that all relevance arrives"):
+        it.ExcitationBPInterpreter(model).explain(np.abs(images()), LABELS, strict=True)
     kept = interpreter.audit(images(), LABELS, composite="epsilon_plus")
     assert np.all(kept.seams[0].bias > kept.start)
 
@@ -162,7 +169,8 @@ def test_methods_on_z_plus() -> None:
     assert there.values.shape == (3, 1, 3, 3)
     np.testing.assert_allclose(there.values.sum((1, 2, 3)), 1, rtol=1e-4)
     by_hand, score = ByHand(), Probe(network()).scores(images(), it.ClassScore(LABELS))
-    deep = it.DeepTaylorInterpreter(network()).explain(images(), LABELS).values
+    with pytest.warns(InterpretWarning, match="zero everywhere"):  # scores below zero
+        deep = it.DeepTaylorInterpreter(network()).explain(images(), LABELS).values
     expected = [
         by_hand.propagate(*one, NAMED["deep_taylor"]).input.sum(0, keepdims=True) * (f > 0)
         for *one, f in zip(images(), LABELS, score, strict=True)
@@ -180,7 +188,7 @@ def test_contrast_starts_from_the_difference() -> None:
     maps = [
         interpreter.explain(x, [k] * 3, composite="epsilon").values.astype(float) for k in range(4)
     ]
-    found = interpreter.explain(x, [1] * 3, composite="epsilon", relevance_of="contrast").values
+    found = interpreter.explain(x, [1] * 3, composite="epsilon", gradient_of="contrast").values
     assert relative(found, maps[1] - (maps[0] + maps[2] + maps[3]) / 3) < 1e-5
 
 

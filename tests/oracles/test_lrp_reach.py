@@ -53,6 +53,8 @@ UNREACHED: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "softmax": (lambda m, x: F.softmax(x, axis=1), "softmax"),
     "a product of two": (lambda m, x: x * (x + 1), "multiply"),
     "a quotient of two": (lambda m, x: x / (x + 1), "divide"),
+    "a constant over it": (lambda m, x: 1 / (x + 1), "divide"),
+    "an outer product": (lambda m, x: x @ x.transpose([0, 1, 3, 2]), "matmul"),
     "exponential": (lambda m, x: paddle.exp(x), "exp"),
     "power": (lambda m, x: x**2, "pow|square"),
     "layer-norm": (lambda m, x: F.layer_norm(x, x.shape[1:]), "layer_norm"),
@@ -69,6 +71,16 @@ def test_operations_without_a_rule_are_refused(name: str) -> None:
         with pytest.raises(UnsupportedModelError, match=operation):
             it.LRPInterpreter(model).explain(images(), LABELS, composite=composite)
         assert state(model) == before
+
+
+def test_a_program_is_refused(tmp_path: Any) -> None:
+    """What paddle.jit.load gives runs without layers: rules could not reach anything."""
+    shape = paddle.static.InputSpec([None, *images().shape[1:]], "float32")
+    paddle.jit.save(network(), str(tmp_path / "model"), input_spec=[shape])
+    program = paddle.jit.load(str(tmp_path / "model"))
+    for method in (it.LRPInterpreter, it.DeepLIFTInterpreter, it.GuidedBPInterpreter):
+        with pytest.raises(UnsupportedModelError, match=r"paddle\.jit\.load is one program"):
+            method(program, preprocessing=PREPROCESSING).explain(images(), LABELS)
 
 
 def state(model: Any) -> list[Any]:
