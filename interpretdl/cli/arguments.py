@@ -9,23 +9,6 @@ import typer
 
 from ..progress import show_progress
 
-__all__ = [
-    "DEFAULT_METHOD",
-    "DEFAULT_MODEL",
-    "BatchSize",
-    "Device",
-    "Images",
-    "Label",
-    "Model",
-    "Output",
-    "OutputKind",
-    "Pretrained",
-    "Quiet",
-    "Top",
-    "Weights",
-    "number_or_name",
-]
-
 DEFAULT_METHOD = "grad_cam"
 DEFAULT_MODEL = "efficientnet_lite0"
 

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from .arguments import (
-    DEFAULT_MODEL,
-    Device,
-    Model,
-    Output,
-    Pretrained,
-    Quiet,
-    Weights,
-)
+from . import arguments as arg
 from .outcome import REFUSED
 
 if TYPE_CHECKING:
@@ -49,7 +41,7 @@ def dissect(
             help="Where the results go. A run that was interrupted continues from there.",
         ),
     ] = Path("dissection"),
-    model: Model = DEFAULT_MODEL,
+    model: arg.Model = arg.DEFAULT_MODEL,
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Also dissect the units mixed by a random rotation.")
     ] = False,
@@ -57,12 +49,10 @@ def dissect(
         str | None, typer.Option(metavar="NAME", help="Only images of this split.")
     ] = None,
     share: Annotated[
-        float,
-        typer.Option(metavar="X", help="Share of activations above a unit's threshold."),
+        float, typer.Option(metavar="X", help="Share of activations above a unit's threshold.")
     ] = 0.005,
     min_iou: Annotated[
-        float,
-        typer.Option("--min-iou", metavar="X", help="IoU from which a unit is a detector."),
+        float, typer.Option("--min-iou", metavar="X", help="IoU from which a unit is a detector.")
     ] = 0.04,
     input_size: Annotated[
         int | None,
@@ -82,14 +72,14 @@ def dissect(
         bool,
         typer.Option("--check", help="Only read the data set and list its faults; no model runs."),
     ] = False,
-    weights: Weights = None,
-    pretrained: Pretrained = None,
-    output: Output = None,
-    device: Device = None,
+    weights: arg.Weights = None,
+    pretrained: arg.Pretrained = None,
+    output: arg.Output = None,
+    device: arg.Device = None,
     batch_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Images in one run of the model.")
     ] = 8,
-    quiet: Quiet = False,
+    quiet: arg.Quiet = False,
 ) -> None:
     """Find the concepts that single units of a network detect (Network Dissection)."""
     from ..dissection import Broden, check_broden
@@ -146,7 +136,7 @@ def mini_broden(
             help="Tux Paint's stamps as further objects, such as /usr/share/tuxpaint/stamps.",
         ),
     ] = None,
-    quiet: Quiet = False,
+    quiet: arg.Quiet = False,
 ) -> None:
     """Make a small data set in Broden's layout, for `dissect`; nothing is downloaded."""
     from ..dissection import mini_broden as make

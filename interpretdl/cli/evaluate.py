@@ -8,21 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InputError, did_you_mean
-from .arguments import (
-    DEFAULT_METHOD,
-    DEFAULT_MODEL,
-    BatchSize,
-    Device,
-    Images,
-    Label,
-    Model,
-    Output,
-    OutputKind,
-    Pretrained,
-    Quiet,
-    Weights,
-    number_or_name,
-)
+from . import arguments as arg
 from .outcome import SOME_FAILED
 from .pictures import find_pictures
 from .tables import echo_columns
@@ -46,14 +32,14 @@ def _list(wanted: bool) -> None:
 
 
 def evaluate(
-    images: Images,
-    model: Model = DEFAULT_MODEL,
+    images: arg.Images,
+    model: arg.Model = arg.DEFAULT_MODEL,
     method: Annotated[
         list[str] | None,
         typer.Option(
             "--method",
             metavar="NAME",
-            help=f"See `interpretdl methods`; may be repeated.  [default: {DEFAULT_METHOD}]",
+            help=f"See `interpretdl methods`; may be repeated.  [default: {arg.DEFAULT_METHOD}]",
         ),
     ] = None,
     metric: Annotated[
@@ -64,7 +50,7 @@ def evaluate(
             help="See --list; may be repeated.  [default: deletion and insertion]",
         ),
     ] = None,
-    label: Label = None,
+    label: arg.Label = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,16 +81,15 @@ def evaluate(
     crop_to: Annotated[
         int | None, typer.Option(metavar="N", help="Side of the crop.  [default: the model's]")
     ] = None,
-    weights: Weights = None,
-    pretrained: Pretrained = None,
-    output: Output = None,
-    output_kind: OutputKind = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
-    quiet: Quiet = False,
+    weights: arg.Weights = None,
+    pretrained: arg.Pretrained = None,
+    output: arg.Output = None,
+    output_kind: arg.OutputKind = None,
+    device: arg.Device = None,
+    batch_size: arg.BatchSize = None,
+    quiet: arg.Quiet = False,
     list_metrics: Annotated[
-        bool,
-        typer.Option("--list", help="List the metrics.", callback=_list, is_eager=True),
+        bool, typer.Option("--list", help="List the metrics.", callback=_list, is_eager=True)
     ] = False,
 ) -> None:
     """Measure how good explanations are: a table of methods by metrics."""
@@ -113,8 +98,8 @@ def evaluate(
     from ..registry import EVALUATORS, METHODS
     from .models import subject_of
 
-    # What can be refused is refused before the work.
-    methods = {name: METHODS.find(name) for name in method or [DEFAULT_METHOD]}
+    # Mistakes are found before the work starts.
+    methods = {name: METHODS.find(name) for name in method or [arg.DEFAULT_METHOD]}
     metrics = {name: EVALUATORS.find(name) for name in metric or DEFAULT_METRICS}
     options = _options(option or [], {**methods, **metrics})
     for name, info in metrics.items():
@@ -132,7 +117,7 @@ def evaluate(
         {name: (info.cls(subject), options[name]) for name, info in methods.items()},
         paths,
         {name: info.cls(**options[name]) for name, info in metrics.items()},
-        label=number_or_name(label),
+        label=arg.number_or_name(label),
         resize_to=resize_to,
         crop_to=crop_to,
         file=resume,

@@ -7,22 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .arguments import (
-    DEFAULT_METHOD,
-    DEFAULT_MODEL,
-    BatchSize,
-    Device,
-    Images,
-    Label,
-    Model,
-    Output,
-    OutputKind,
-    Pretrained,
-    Quiet,
-    Top,
-    Weights,
-    number_or_name,
-)
+from . import arguments as arg
 from .outcome import for_each
 from .pictures import find_pictures, save_paths
 
@@ -30,12 +15,12 @@ __all__ = ["explain", "predict"]
 
 
 def explain(
-    images: Images,
-    model: Model = DEFAULT_MODEL,
+    images: arg.Images,
+    model: arg.Model = arg.DEFAULT_MODEL,
     method: Annotated[
         str, typer.Option("--method", metavar="NAME", help="See `interpretdl methods`.")
-    ] = DEFAULT_METHOD,
-    label: Label = None,
+    ] = arg.DEFAULT_METHOD,
+    label: arg.Label = None,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -64,14 +49,14 @@ def explain(
             help="An option of the method, see `interpretdl methods METHOD`; may be repeated.",
         ),
     ] = None,
-    top: Top = 10,
-    weights: Weights = None,
-    pretrained: Pretrained = None,
-    output: Output = None,
-    output_kind: OutputKind = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
-    quiet: Quiet = False,
+    top: arg.Top = 10,
+    weights: arg.Weights = None,
+    pretrained: arg.Pretrained = None,
+    output: arg.Output = None,
+    output_kind: arg.OutputKind = None,
+    device: arg.Device = None,
+    batch_size: arg.BatchSize = None,
+    quiet: arg.Quiet = False,
 ) -> None:
     """Show which parts of a picture speak for a class.
 
@@ -83,7 +68,7 @@ def explain(
     from .models import subject_of
     from .options import parse_options
 
-    # What can be refused is refused before the work.
+    # Mistakes are found before the work starts.
     info = METHODS.find(method)
     options = parse_options(option or [], info.options, method)
     if style is not None:
@@ -100,7 +85,7 @@ def explain(
     drawing = {name: value for name, value in drawing.items() if value is not None}
 
     def one(path: Path) -> list[str]:
-        explanation = interpreter.explain(path, label=number_or_name(label), **options)
+        explanation = interpreter.explain(path, label=arg.number_or_name(label), **options)
         explanation.save(targets[path], **drawing)
         return [
             *prediction_lines(explanation.top(top)[0]),
@@ -112,16 +97,16 @@ def explain(
 
 
 def predict(
-    images: Images,
-    model: Model = DEFAULT_MODEL,
-    top: Top = 10,
-    weights: Weights = None,
-    pretrained: Pretrained = None,
-    output: Output = None,
-    output_kind: OutputKind = None,
-    device: Device = None,
-    batch_size: BatchSize = None,
-    quiet: Quiet = False,
+    images: arg.Images,
+    model: arg.Model = arg.DEFAULT_MODEL,
+    top: arg.Top = 10,
+    weights: arg.Weights = None,
+    pretrained: arg.Pretrained = None,
+    output: arg.Output = None,
+    output_kind: arg.OutputKind = None,
+    device: arg.Device = None,
+    batch_size: arg.BatchSize = None,
+    quiet: arg.Quiet = False,
 ) -> None:
     """Print the most likely classes of pictures."""
     import numpy as np

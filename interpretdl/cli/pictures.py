@@ -1,4 +1,4 @@
-"""Finds the pictures that were given, and the paths where the results go."""
+"""Which pictures were given, and where the results go."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def save_paths(
         several: whether `save` must be a folder.
 
     Raises:
-        InputError: `save` is no such file or folder, or a picture would be overwritten.
+        InputError: `save` is not such a file or folder, or a picture would be overwritten.
         ResourceError: it cannot be written there.
     """
     from ..data_processor.files import SAVE_SUFFIXES, check_writable

@@ -78,7 +78,7 @@ def write_table(path: str | Path) -> None:
 def _about(info: MethodInfo) -> list[str]:
     from .options import describe_option
 
-    sign = "signed" if info.signed else "unsigned: pictures show sizes"
+    sign = "signed" if info.signed else "unsigned: pictures show magnitudes"
     return [
         f"{info.name}: {info.summary}",
         "",
