@@ -206,9 +206,7 @@ def tuxpaint_objects(
     }  # fmt: skip
     root = Path(folder)
     if not root.is_dir():
-        raise InputError(
-            f"no folder {root}; install tuxpaint-stamps-default, or name another"
-        )
+        raise InputError(f"no folder {root}; install tuxpaint-stamps-default, or name another")
     found = {
         name: sorted(p for p in (root / place).rglob("*.png") if "cartoon" not in p.parts)
         for name, place in places.items()
