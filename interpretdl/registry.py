@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from .errors import InputError, did_you_mean
+from .errors import InputError, did_you_mean, warn
 
 __all__ = [
     "EVALUATORS",
@@ -80,7 +80,10 @@ class Registry(Generic[_InfoType]):
             self._looked = True
             importlib.import_module(self.own)
             for point in entry_points(group=self.group):
-                point.load()
+                try:
+                    point.load()
+                except ImportError as error:
+                    warn(f"the {self.noun}s of {point.value!r} are left out: {error}")
         return dict(sorted(self._entries.items()))
 
     def find(self, name: str) -> _InfoType:

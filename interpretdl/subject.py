@@ -53,7 +53,7 @@ class Subject:
         """The subject that a model is, with what the model says of itself.
 
         Args:
-            model: paddle.nn.Layer in any mode, or a paddle.Model.
+            model: paddle.nn.Layer in any mode, or a paddle.Model; a Subject is returned as it is.
             device, output, output_kind, batch_size: see Probe.
             preprocessing: how pictures become inputs; "model" takes `model.preprocessing`, or
                 ImageNet's; None takes arrays as they are.
@@ -63,6 +63,14 @@ class Subject:
         Raises:
             InputError: an argument that does not fit.
         """
+        if isinstance(model, Subject):
+            given = (device, output, output_kind, batch_size, class_names)
+            if preprocessing != "model" or any(each is not None for each in given):
+                raise InputError(
+                    "a Subject says itself which device, output, preprocessing, … it has; give it "
+                    "alone, or its model"
+                )
+            return model
         probe = Probe(model, device, output, batch_size, output_kind)
         own = getattr(probe.model, "preprocessing", None)
         chosen = (own or IMAGENET) if preprocessing == "model" else preprocessing

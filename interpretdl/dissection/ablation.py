@@ -93,7 +93,7 @@ def ablate_units(
     if isinstance(probe, Probe):
         subject = replace(Subject.of(probe.model), probe=probe)
     else:
-        subject = probe if isinstance(probe, Subject) else Subject.of(probe)
+        subject = Subject.of(probe)
     batch = subject.read(x)
     target = subject.target(label, batch, gradient_of)
     if not isinstance(target, ClassScore) or target.labels.ndim:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..interpreter import LRPInterpreter
-from ..probe import Probe
 from ..rules import Composite
 from ..subject import Subject
 from ..targets import ClassScore, scores_of, settled
@@ -103,7 +102,7 @@ def explain_in_concepts(
         raise InputError("a rotated layer has no units in the model; give the layer itself")
     if callable(label):
         raise InputError(f"label must be a class here, by index or name; got a target, {label!r}")
-    subject = model if isinstance(model, Subject) else Subject.of(model)
+    subject = Subject.of(model)
     batch = subject.read(inputs)
     x, logits = batch.inputs, subject.probe.logits(batch.inputs)
     target = cast(ClassScore, settled(subject.target(label, batch), logits))
@@ -140,7 +139,7 @@ def lrp(model: Any, composite: str | Composite = "epsilon_gamma_box") -> Relevan
 
 def gradient_times_activation(model: Any) -> Relevance:
     """Relevance as gradient times activation; in a network of ReLUs this is LRP-0."""
-    probe = model.probe if isinstance(model, Subject) else Probe(model)
+    probe = Subject.of(model).probe
 
     def relevance(x: NDArray[Any], labels: NDArray[np.int64], layer: str) -> NDArray[Any]:
         found = probe.gradients(x, ClassScore(labels), at=layer)

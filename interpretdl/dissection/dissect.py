@@ -115,17 +115,14 @@ def dissect(
             f"least 1; got layers={names}, share={share}, min_iou={min_iou}, top={top}"
         )
     data = data if isinstance(data, Broden) else Broden(data)
-    if isinstance(model, Subject):
-        if (device, output, preprocessing) != (None, None, None):
-            raise InputError("a Subject says itself which device, output and preprocessing it has")
-    else:
-        model = Subject.of(model, device, output=output, preprocessing=preprocessing or "model")
-    settings = model.preprocessing
+    subject = Subject.of(model, device, output=output, preprocessing=preprocessing or "model")
+    settings = subject.preprocessing
     if settings is None:
         raise InputError("a data set has pictures: give the Subject a Preprocessing for them")
     # A fixed batch size: the same batches, and so the same bits, after a restart. Nothing depends
     # on whether the output is logits.
-    probe = Probe(model.probe.model, None, model.probe.output, batch_size, output_kind="logits")
+    model, output = subject.probe.model, subject.probe.output
+    probe = Probe(model, None, output, batch_size, output_kind="logits")
     for name in names:
         probe.layer(name)
     size = _size(input_size, settings, data)

@@ -75,8 +75,8 @@ class Evaluator(Options, ABC):
             vars(self)["gradient_of"] = self.of
         model = self.paddle_model if self.model is None else self.model
         self.subject = (
-            model
-            if model is None or isinstance(model, Subject)
+            None
+            if model is None
             else Subject.of(
                 model, device, output=self.output, output_kind=self.output_kind,
                 batch_size=self.batch_size, preprocessing=self.preprocessing,

@@ -44,13 +44,9 @@ class ActivationMaximization:
         class_names: Sequence[str] | None = None,
     ) -> None:
         self._device = device
-        self.subject = (
-            model
-            if isinstance(model, Subject)
-            else Subject.of(
-                model, device, output=output, output_kind=output_kind,
-                preprocessing=preprocessing, class_names=class_names,
-            )
+        self.subject = Subject.of(
+            model, device, output=output, output_kind=output_kind, preprocessing=preprocessing,
+            class_names=class_names,
         )  # fmt: skip
         if self.subject.preprocessing is None:
             raise InputError(

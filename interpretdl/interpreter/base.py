@@ -95,9 +95,7 @@ class Interpreter(ABC):
             )
             device = device or ("gpu" if use_cuda else "cpu")
         self._hold(
-            model
-            if isinstance(model, Subject)
-            else Subject.of(
+            Subject.of(
                 model, device, output=output, output_kind=output_kind, batch_size=batch_size,
                 preprocessing=preprocessing, class_names=class_names,
             )
