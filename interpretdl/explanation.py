@@ -296,8 +296,8 @@ class Explanation:
         before anything is drawn.
 
         Args:
-            path: .png, .jpg, .webp, .tif, .pdf or .svg for a picture; .npz for everything, to be
-                had back with `Explanation.load`, values to the bit.
+            path: .png, .jpg, .webp, .tif, .pdf or .svg for a picture; .npz for everything, which
+                `Explanation.load` reads, values to the bit.
             style, options: of the picture, see `plot`.
 
         Raises:

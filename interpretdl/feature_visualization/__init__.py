@@ -1,4 +1,4 @@
-"""What a class, a channel or a unit wants to see: activation maximization."""
+"""Pictures that a class, a channel or a unit responds to most: activation maximization."""
 
 from .images import Views
 from .maximization import ActivationMaximization

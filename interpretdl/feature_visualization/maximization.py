@@ -1,4 +1,4 @@
-"""Activation maximization: the picture that a class, a channel or a unit wants to see."""
+"""Activation maximization: the picture that a class, a channel or a unit responds to most."""
 
 from __future__ import annotations
 

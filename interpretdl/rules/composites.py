@@ -15,7 +15,7 @@ from .run import Composite
 
 __all__ = ["COMPOSITES", "composite_of", "lrp_composite"]
 
-# Gradient times input hands relevance on in proportion, or to the winner, through these.
+# Through these, gradient times input passes relevance on in proportion, or to the winner.
 LINEAR_OPERATIONS = frozenset(
     (
         *("add", "subtract", "concat", "stack", "split", "split_with_num", "slice"),

@@ -131,7 +131,7 @@ class Inspection:
 def _needs_no_rule(
     name: str, inputs: tuple[bool, ...], must: Set[str], harmless: Set[str] | None
 ) -> bool:
-    """Whether an operation hands relevance on rightly by itself.
+    """Whether relevance passes an operation correctly without a rule.
 
     Args:
         inputs: for each of its inputs, whether it depends on the model's.

@@ -1,4 +1,4 @@
-"""Rules of linear layers: how a dense layer or convolution hands relevance R_k to its inputs.
+"""Rules of linear layers: how a dense layer or convolution shares relevance R_k among its inputs.
 
 Notation: z_jk = x_j w_jk, z_k = Σ_j z_jk + b_k, s(z) = z + 1e-6 sign(z), or 1e-6 of the largest |z|
 where that is below 1.
