@@ -171,8 +171,9 @@ def _warn_of_stabilizers(kept: Array, scores: Array) -> None:
         warn(
             f"stabilizers keep {shares[worst]:.0%} of image {worst}'s score {scores[worst]:.3g}: "
             "they are not small beside the outputs that they divide. The score is small beside "
-            "other classes' (take another class, or gradient_of='contrast'), or the rule's "
-            "epsilon is large"
+            "other classes' (take another class, or gradient_of='contrast'), relevance of both "
+            "signs is far larger than the score (take 'epsilon_gamma_box' or 'epsilon_plus'), or "
+            "the rule's epsilon is large"
         )
 
 

@@ -109,7 +109,8 @@ def test_backward_by_hand(relu: str, rule: str, dtype: str, tolerance: float) ->
     if relu == "fused" and dtype == "float64":
         tolerance = 1e-6  # a variance of 1 - 1e-5 is not exact in float32
     assert relative(explained(model, rule, x), expected) < tolerance
-    singles = [attributed(METHODS[rule](model), x[k : k + 1], LABELS[k]).values[0] for k in range(2)]
+    method = METHODS[rule](model)
+    singles = [attributed(method, x[k : k + 1], LABELS[k]).values[0] for k in range(2)]
     assert relative(singles, expected) < tolerance
 
 

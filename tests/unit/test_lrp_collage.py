@@ -11,7 +11,7 @@ import paddle
 import pytest
 
 import interpretdl as it
-from interpretdl.rules import COMPOSITES, Rule, Site
+from interpretdl.rules import COMPOSITES, Rule, Site, redirect, stabilize
 
 CLASSES = ["espresso", "tiger cat"]
 COMPOSITE = "epsilon_gamma_box"
@@ -54,11 +54,32 @@ def test_the_account_balances(
     assert (abs(audit.start - biases - audit.input) < 1e-3 * audit.start).all()
 
 
-def test_a_composite_that_cannot_conserve_is_refused_by_name(
-    lrp: it.LRPInterpreter, pictures: list[Path]
+def test_the_default(lrp: it.LRPInterpreter, pictures: list[Path], explanation: Any) -> None:
+    np.testing.assert_array_equal(lrp.explain(pictures, CLASSES).values, explanation.values)
+
+
+def test_what_arrived_is_said(
+    lrp: it.LRPInterpreter, pictures: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    lrp.interpret(pictures[0], "espresso", visual=False)
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(
+        r"\d% of the score arrived at the pixels; biases and stabilizers kept 9\d%\.", said
+    )
+
+
+def test_biases_that_keep_nearly_all_are_told(lrp: it.LRPInterpreter, pictures: list[Path]) -> None:
+    with pytest.warns(it.InterpretWarning, match=r"biases keep 9\d% of image 0's score"):
+        found = lrp.explain(pictures[0], "tiger cat", composite="z_plus_box")
+    arrived = found.diagnostics["relevance_arrived"]
+    np.testing.assert_allclose(found.values.sum(dtype=np.float64), arrived, rtol=1e-4)
+    audit = lrp.audit(pictures[0], "tiger cat", composite="z_plus_box")
+    worst = max(audit.seams, key=lambda seam: float(seam.bias[0]))
+    assert "depthwise_conv" in worst.name
+    biases = sum(seam.bias for seam in audit.seams)
+    np.testing.assert_allclose(biases, audit.start - arrived, rtol=2e-2)
     with pytest.raises(it.UnsupportedModelError, match=r"only a bias, most at .*depthwise_conv"):
-        lrp.explain(pictures[0], "tiger cat", composite="z_plus_box")
+        lrp.explain(pictures[0], "tiger cat", composite="z_plus_box", strict=True)
 
 
 def test_the_page_on_lrp_does_what_it_shows(
@@ -84,7 +105,7 @@ def test_a_rule_keeps_the_layers_value(root: Path) -> None:
     """What the page says of rules of one's own holds for the rule that it shows."""
     page = (root / "docs" / "methods" / "lrp.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^class RelativeEpsilon.*?(?=^quiet)", page, re.M | re.S)
-    names: dict[str, Any] = {"Rule": Rule}
+    names: dict[str, Any] = {"Rule": Rule, "redirect": redirect, "stabilize": stabilize}
     exec(block, names)  # noqa: S102 - the page's own lines
     x = paddle.to_tensor([[3.0, -1.0], [0.5, 4.0]], stop_gradient=False)
     site = Site("layer", x, x * 2)
@@ -96,8 +117,14 @@ def test_a_rule_keeps_the_layers_value(root: Path) -> None:
     np.testing.assert_allclose(paddle.grad(y.sum(), x)[0].numpy(), expected, rtol=1e-5)
 
 
-def test_excitation_at_a_layer_is_refused_where_probability_is_lost(
-    lrp: it.LRPInterpreter, pictures: list[Path]
+@pytest.mark.parametrize("layer", [None, "blocks.10"])
+def test_excitation_leaves_biases_their_part(
+    lrp: it.LRPInterpreter, pictures: list[Path], layer: str | None
 ) -> None:
+    method = it.ExcitationBPInterpreter(lrp.model)
+    with pytest.warns(it.InterpretWarning, match=r"biases keep \d\d% of image 0's score"):
+        found = method.explain(pictures[0], layer=layer)
+    assert found.values.min() >= 0
+    np.testing.assert_allclose(found.values.sum(dtype=np.float64), 1, rtol=1e-3)
     with pytest.raises(it.UnsupportedModelError, match="promises that all relevance arrives"):
-        it.ExcitationBPInterpreter(lrp.model).explain(pictures[0], layer="blocks.10")
+        method.explain(pictures[0], layer=layer, strict=True)
