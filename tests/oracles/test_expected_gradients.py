@@ -225,7 +225,9 @@ def test_the_default_background_is_five_greys() -> None:
         for b in (None, plain)
     )
     np.testing.assert_allclose(got, same, atol=0.02 * np.abs(same).max())  # 64/255 is not 1/4
-    with pytest.raises(it.InputError, match="background=None needs to know what black and white are"):
+    with pytest.raises(
+        it.InputError, match="background=None needs to know what black and white are"
+    ):
         attributed(it.ExpectedGradientsInterpreter(net), x[:, :2], LABELS)
 
 

@@ -1,0 +1,54 @@
+"""How often `explain` runs the model: once, where the method runs the picture itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from paddle import nn
+
+import interpretdl as it
+from interpretdl.testing import small_network
+
+
+class Counting(nn.Layer):
+    """A model that counts its own calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = small_network()
+        self.preprocessing, self.class_names = self.inner.preprocessing, self.inner.class_names
+        self.calls = 0
+        self.eval()
+
+    def forward(self, x: Any) -> Any:
+        self.calls += 1
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("label", [None, 2, "class-b"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("gradient", "sensitivity", "simple_taylor", "grad_cam", "grad_cam_plus_plus"),
+        *("hires_cam", "xgrad_cam", "layer_cam", "guided_bp", "deconvnet", "lrp", "deep_taylor"),
+    ],
+)
+def test_one_forward_pass_explains_a_picture(method: str, label: Any) -> None:
+    model = Counting()
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    interpreter = it.registry.find(method).cls(model)
+    interpreter.explain(picture, label=label)  # rules look at a model's graph once, in another run
+    before = model.calls
+    interpreter.explain(picture, label=label)
+    assert model.calls == before + 1
+    interpreter.interpret(picture, label=label, visual=False)
+    assert model.calls == before + 2
+
+
+def test_the_first_call_of_grad_cam_is_one_pass_too() -> None:
+    model = Counting()
+    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    it.GradCAMInterpreter(model).explain(picture)
+    assert model.calls == 1
