@@ -48,7 +48,7 @@ def intercepted(wraps: Mapping[str, Wrap]) -> Iterator[None]:
     def here(original: Operation, replacement: Operation) -> Operation:
         @functools.wraps(original)
         def run(*args: Any, **kwargs: Any) -> Any:
-            mine = active[0] and threading.get_ident() == thread
+            mine = active[0] and threading.get_ident() == thread and paddle.in_dynamic_mode()
             return (replacement if mine else original)(*args, **kwargs)
 
         return run

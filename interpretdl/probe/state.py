@@ -3,49 +3,68 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import threading
 import warnings
+import weakref
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 import paddle
+from paddle.jit.dy2static.program_translator import StaticFunction
+from paddle.jit.pir_translated_layer import PirTranslatedLayer
+from paddle.jit.translated_layer import TranslatedLayer
 
-from ..errors import InputError, InterpretWarning
+from ..errors import InputError, UnsupportedModelError, warn
 
-__all__ = ["as_it_was", "check_device", "in_use", "place_of"]
+__all__ = [
+    "as_it_was",
+    "check_device",
+    "check_differentiable",
+    "in_use",
+    "is_program",
+    "place_of",
+    "refuse_program",
+]
 
 # Paddle's backward pass is not thread-safe: two threads in paddle.grad end the process.
 _LOCK = threading.RLock()
 _owner: list[int | None] = [None]  # the thread that runs a model
+# Programs with a backward pass, as a model from paddle.jit.load keeps them for itself.
+_programs: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+_CONTAINERS = frozenset({dict, OrderedDict, defaultdict, list, set})
 
 
 @contextlib.contextmanager
 def as_it_was(model: Any) -> Iterator[None]:
     """Eval mode and frozen parameters inside; everything back on exit, whatever happened.
 
+    What a forward pass keeps in the model's layers goes: attributes and buffers that appeared are
+    removed, others have the value that they had, and so have lists, dicts and sets among them.
+    Numbers that a layer counts for its owner, as in `self.calls += 1`, stay.
+
     Holds the process-wide lock: one model run at a time.
     """
     with _LOCK:
         layers = model.sublayers(include_self=True)
-        training = [layer.training for layer in layers]
         variables = [*model.parameters(), *model.buffers()]
         stopped = [v.stop_gradient for v in variables]
         random_state = paddle.get_rng_state()
-        outer, _owner[0] = _owner[0], threading.get_ident()
-        running = _written_in_eval(layers)
+        written, held, outer = _written_in_eval(layers), _held_by(layers), _owner[0]
         try:
+            _owner[0] = threading.get_ident()
             for layer in layers:
-                layer.training = False
+                _set_eval(layer)
             for v in variables:
                 v.stop_gradient = True
-            yield
+            with _differentiable(layers):
+                yield
         finally:
-            for layer, mode in zip(layers, training, strict=True):
-                layer.training = mode
+            _put_back(held)
             for v, stop in zip(variables, stopped, strict=True):
                 v.stop_gradient = stop
-            for held, name, tensor, value in running:
-                held[name] = tensor
+            for tensor, value in written:
                 if tensor.numpy().tobytes() != value.numpy().tobytes():
                     tensor.set_value(value)
             paddle.set_rng_state(random_state)
@@ -57,18 +76,134 @@ def in_use() -> bool:
     return _owner[0] == threading.get_ident()
 
 
-def _written_in_eval(layers: list[Any]) -> list[tuple[Any, str, paddle.Tensor, paddle.Tensor]]:
-    """What a forward pass may write in eval mode too: where it is, its name, itself and a copy.
+def _set_eval(layer: Any) -> None:
+    """Eval mode, with gradients: what was made static for eval mode has no backward pass."""
+    vars(layer)["training"] = False
+    if isinstance(layer, PirTranslatedLayer):
+        layer._is_test = False  # dropout and batch-norm were saved as they are in eval mode
+        layer._partial_program_layers = _programs.setdefault(layer, {})
+    elif isinstance(layer.forward, StaticFunction):
+        vars(layer)["forward"] = layer.forward.dygraph_function
+
+
+def _written_in_eval(layers: list[Any]) -> list[tuple[paddle.Tensor, paddle.Tensor]]:
+    """Tensors that a forward pass may write in eval mode too, each with a copy.
 
     Buffers, and the running statistics (parameters, in Paddle) of a batch-norm that is told to
-    use its batch's own.
+    use its batch's own. A new LSTM has a buffer without memory, of which there is no copy.
     """
-    found = [(layer._buffers, name, t) for layer in layers for name, t in layer._buffers.items()]
+    found = [tensor for layer in layers for tensor in layer._buffers.values()]
     for layer in layers:
         if getattr(layer, "_use_global_stats", None) is False:
-            held = layer._parameters
-            found += [(held, name, held[name]) for name in ("_mean", "_variance") if name in held]
-    return [(held, name, t, t.detach().clone()) for held, name, t in found if t is not None]
+            found += [layer._parameters.get(name) for name in ("_mean", "_variance")]
+    return [(t, t.detach().clone()) for t in found if t is not None and t._is_initialized()]
+
+
+def _held_by(layers: list[Any]) -> list[tuple[Any, Any]]:
+    """The layers' attributes, and the lists, dicts and sets in them, each with its contents."""
+    found: list[tuple[Any, Any]] = []
+    waiting: list[Any] = [vars(layer) for layer in layers]
+    seen: set[int] = set()
+    for container in waiting:
+        if id(container) not in seen:
+            seen.add(id(container))
+            if not container:
+                found.append((container, ()))
+                continue
+            contents = (dict if isinstance(container, dict) else list)(container)
+            found.append((container, contents))
+            values = contents.values() if isinstance(contents, dict) else contents
+            waiting += [value for value in values if type(value) in _CONTAINERS]
+    return found
+
+
+def _put_back(held: list[tuple[Any, Any]]) -> None:
+    for container, contents in held:
+        if isinstance(container, dict):
+            before = contents or {}
+            counted = {k: container[k] for k in before if _is_count(before[k], container.get(k))}
+            if len(container) != len(before) or not all(map(operator.is_, container, before)):
+                container.clear()  # their order counts too
+            container.update(before)
+            container.update(counted)
+        elif isinstance(container, list):
+            added = container[len(contents) :]
+            if not (added and all(isinstance(each, int | float) for each in added)):
+                container[:] = contents
+        else:
+            container.clear()
+            container.update(contents)
+
+
+def _is_count(before: Any, after: Any) -> bool:
+    """Whether a number has changed: what a layer counts for its owner stays counted."""
+    numbers = type(before) in (int, float) and type(after) in (int, float)
+    return numbers and before is not after
+
+
+# -- programs --------------------------------------------------------------------------------------
+
+
+def is_program(model: Any) -> bool:
+    """Whether it comes from paddle.jit.load: a program of operations, without layers."""
+    return isinstance(model, TranslatedLayer | PirTranslatedLayer)
+
+
+@contextlib.contextmanager
+def _differentiable(layers: list[Any]) -> Iterator[None]:
+    """While a program's backward pass is built: it is to have the gradients of all parameters,
+    as without its weight's Paddle's backward of layer_norm on the CPU is wrong.
+    """
+    programs = [layer for layer in layers if isinstance(layer, PirTranslatedLayer)]
+    if not programs:
+        yield
+        return
+    holders = [h for layer in programs for h in layer._program_holder_dict.values()]
+    values = [value for holder in holders for value in holder.persistable_vars]
+    stopped = [value.stop_gradient for value in values]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Tensor do not have 'place'", UserWarning)  # Paddle's own
+        try:
+            for value in values:
+                value.stop_gradient = False
+            yield
+        finally:
+            for value, stop in zip(values, stopped, strict=True):
+                value.stop_gradient = stop
+
+
+def check_differentiable(model: Any) -> None:
+    """Whether Paddle has the gradient of an exported program.
+
+    Raises:
+        UnsupportedModelError: it has not.
+    """
+    for layer in filter(is_program, model.sublayers(include_self=True)):
+        if isinstance(layer, TranslatedLayer):
+            reason = "the old format (.pdmodel) has no backward pass in eval mode"
+        elif not layer._program_holder_dict["forward"].support_train:
+            reason = "it was saved without what a backward pass needs"
+        elif any(op.name() == "pd_op.rnn" for op in layer.program().global_block().ops):
+            reason = "it has a recurrent layer, which was saved without its backward pass"
+        else:
+            continue
+        refuse_program(layer, f"there are no gradients of this program: {reason}")
+
+
+def refuse_program(model: Any, what: str) -> None:
+    """For what cannot be done without layers.
+
+    Raises:
+        UnsupportedModelError: the model is a program.
+    """
+    if is_program(model):
+        raise UnsupportedModelError(
+            f"{what}: the model comes from paddle.jit.load, which gives one program without "
+            "layers. Build the network from its class and load its weights into it"
+        )
+
+
+# -- devices ---------------------------------------------------------------------------------------
 
 
 def place_of(model: Any) -> Any:
@@ -93,11 +228,7 @@ def check_device(model: Any, device: str | None) -> None:
         raise InputError(f"device must be 'cpu', 'gpu', 'gpu:0' … or None; got {device!r}")
     place = place_of(model)
     if kind == "gpu" and not paddle.device.is_compiled_with_cuda():
-        warnings.warn(
-            f"device={device!r} was asked for, but this Paddle has no GPU: the CPU is used",
-            InterpretWarning,
-            stacklevel=4,
-        )
+        warn(f"device={device!r} was asked for, but this Paddle has no GPU: the CPU is used")
     elif (kind == "gpu") != place.is_gpu_place():
         raise InputError(
             f"device={device!r} was asked for, but the model's parameters are on {place}; move it "
