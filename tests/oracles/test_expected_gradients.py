@@ -323,3 +323,19 @@ def test_ctrl_c_leaves_the_model_as_it_was() -> None:
     assert [p.stop_gradient for p in net.parameters()] == frozen
     assert [len(layer._forward_post_hooks) for layer in net.sublayers()] == [0, 0, 1, 0]
     assert not any(layer._forward_pre_hooks for layer in net.sublayers())
+
+
+def test_pictures_that_cannot_be_read_are_told(tmp_path: Any, toy: Any) -> None:
+    """As `explain` does; they used to be left out without a word."""
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"not a picture")
+    good = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
+    background = np.zeros((1, 3, 12, 12), np.float32)
+    plain = it.Preprocessing(None, None)
+    method = it.ExpectedGradientsInterpreter(toy(), background, preprocessing=plain)
+    with pytest.warns(it.InterpretWarning, match=r"input 0 is left out: .*bad\.png") as warned:
+        found = method.shap_values([bad, good], nsamples=2)
+    assert warned[0].filename == __file__
+    assert found.values.shape == (1, 5, 3, 12, 12)
+    with pytest.warns(it.InterpretWarning, match="input 1 is left out"):
+        it.ExpectedGradientsInterpreter(toy(), [good, bad], preprocessing=plain)
