@@ -15,6 +15,8 @@ _INCOMPLETE = 0.1
 # With fewer steps on a path nothing can be said of what more would bring.
 _STEPS = 20
 _CERTAIN = 1e-6
+# Below this, values are what rounding has left of a zero.
+_NOTHING = 1e-20
 
 
 def scrutinize(explanation: Explanation, info: MethodInfo) -> None:
@@ -35,7 +37,7 @@ def scrutinize(explanation: Explanation, info: MethodInfo) -> None:
             "in the model or in the way back have become too large. Look for the layer with "
             "probe.activations(), take another method, or other options"
         )
-    empty = np.flatnonzero(~flat.any(axis=1))
+    empty = np.flatnonzero(np.abs(flat).max(axis=1, initial=0) < _NOTHING)
     if len(empty):
         warn(
             f"the {info.name} of image {empty[0]} is zero everywhere"
