@@ -14,7 +14,7 @@ __all__ = ["census_of", "graph_of"]
 def graph_of(
     output: paddle.Tensor, over: Callable[[Any], list[Any] | None] = lambda node: None
 ) -> Iterator[tuple[int, tuple[str, tuple[bool, ...]]]]:
-    """Every operation behind `output`, once: (pointer, (name, which of its inputs need a gradient)).
+    """Every operation behind `output`, once: (pointer, (name, which inputs need a gradient)).
 
     Args:
         over: for a node, the nodes to go on from in place of those it was made from, or None.
@@ -27,7 +27,9 @@ def graph_of(
             continue
         seen.add(node.node_ptr())
         behind = node.next_functions
-        name = node.name().partition("GradNode")[0]
+        name, _, of = node.name().partition("GradNode")
+        if of.startswith("PyLayer"):
+            name = "PyLayer"
         if name:
             yield node.node_ptr(), (_snake(name), tuple(n is not None for n in behind))
         instead = over(node)

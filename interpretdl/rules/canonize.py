@@ -135,13 +135,13 @@ class Layers:
         return entry
 
     def read(self, name: str) -> None:
-        """Something else than its batch-norm reads the output of a layer that waited."""
+        """The output of a layer that waited is read by something else than a batch-norm, or not."""
         self._wrong[name] = False
         self.plan.read.add(name)
 
-    def complete(self) -> bool:
-        """Whether every layer that waited met its batch-norm."""
-        return not self._waiting
+    def left(self) -> list[str]:
+        """Layers that still wait for their batch-norm."""
+        return [entry.name for entry in self._waiting.values()]
 
     def as_planned(self, last_counts: bool) -> bool:
         """Whether the plan's guesses were right; they are corrected."""

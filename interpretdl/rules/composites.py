@@ -23,7 +23,7 @@ LINEAR_OPERATIONS = frozenset(
         *("expand", "tile", "gather", "index_select", "roll", "flip", "assign", "cast", "pad"),
         *("pad3d", "mean", "sum", "pool2d", "pool3d", "max_pool2d_with_index", "dropout", "scale"),
         *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "nearest_interp"),
-        *("bilinear_interp", "as_strided", "view_shape"),
+        *("bilinear_interp", "as_strided", "view_shape", "div_scale"),
     )
 )
 # y = x times a constant that depends on the sign of x only.

@@ -19,10 +19,8 @@ from .redirect import _Box
 __all__ = ["Inspection"]
 
 Tensor: TypeAlias = "paddle.Tensor"
-# Linear in each of two things, but not in both: harmless where one of them is a constant.
-_PRODUCTS = frozenset(
-    ("multiply", "matmul", "bmm", "conv2d", "depthwise_conv2d", "conv3d", "conv2d_transpose")
-)
+# May have several inputs that depend on the model's; others are then products of them.
+_JOINS = frozenset({"add", "subtract", "concat", "stack", "maximum"})
 
 
 class Inspection:
@@ -37,7 +35,7 @@ class Inspection:
         # Of outputs that rules made -> the nodes of the inputs they came from. The node itself is
         # kept, so that no other gets its pointer.
         self._made: dict[int, tuple[Any, list[Any]]] = {}
-        self._linear: list[tuple[int, Any]] = []
+        self._linear: dict[int, tuple[int, Tensor]] = {}
         self._touched: dict[int, Any] = {}
         self._waiting: dict[int, tuple[str, Any]] = {}
         self._seen: dict[int, tuple[str, tuple[bool, ...]]] = {}
@@ -48,12 +46,12 @@ class Inspection:
         """A linear layer's output is held back until its batch-norm has run."""
         self._waiting[entry.y.grad_fn.node_ptr()] = (entry.name, entry.y.grad_fn)
 
-    def gave(self, y: Tensor, sources: Sequence[Tensor], linear: bool) -> None:
-        """A rule made y from the sources."""
+    def gave(self, y: Tensor, sources: Sequence[Tensor], index: int | None) -> None:
+        """A rule made y from the sources; of a linear layer, the index-th of the run."""
         node = y.grad_fn
         self._made[node.node_ptr()] = (node, [t.grad_fn for t in sources if t.grad_fn is not None])
-        if linear:
-            self._linear.append((node.node_ptr(), sources[0]))
+        if index is not None:
+            self._linear[node.node_ptr()] = (index, sources[0])
 
     def kept(self, y: Tensor) -> None:
         """A rule left an operation's output as it is."""
@@ -74,21 +72,11 @@ class Inspection:
 
     def first(self) -> frozenset[int]:
         """Which of the linear layers, in their order, see nothing but the input."""
-        linear = {pointer for pointer, _ in self._linear}
 
         def is_first(x: Tensor) -> bool:
-            met: list[Any] = []
+            return not any(pointer in self._linear for pointer, _ in graph_of(x, self._over))
 
-            def over(node: Any) -> list[Any] | None:
-                if node.node_ptr() not in linear:
-                    return self._over(node)
-                met.append(node)
-                return []
-
-            list(graph_of(x, over))
-            return not met
-
-        return frozenset(i for i, (_, x) in enumerate(self._linear) if is_first(x))
+        return frozenset(index for index, x in self._linear.values() if is_first(x))
 
     def check(self, composite: str, must: Set[str], harmless: Set[str] | None) -> None:
         """Whether everything was reached that the composite of that name must reach.
@@ -123,9 +111,8 @@ class Inspection:
             output.sum().backward()
         for box in self.boxes:
             box.let_go()
-        for table in (self._made, self._touched, self._waiting, self._seen):
+        for table in (self._made, self._linear, self._touched, self._waiting, self._seen):
             table.clear()
-        self._linear.clear()
 
 
 def _needs_no_rule(
@@ -142,6 +129,6 @@ def _needs_no_rule(
         return True
     if name == "divide":  # by a constant
         return not inputs[1]
-    if name in _PRODUCTS and sum(inputs) > 1:
+    if sum(inputs) > 1 and name not in _JOINS:
         return False
     return name == "multiply" or name in harmless

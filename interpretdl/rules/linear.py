@@ -8,7 +8,7 @@ https://doi.org/10.1371/journal.pone.0130140.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -180,6 +180,15 @@ class Gamma(Rule):
 class _First(Rule):
     """A rule that only the first layer can have: relevance is not x times a gradient."""
 
+    def arrived(self, site: Site) -> Sequence[Tensor]:
+        """The carriers at their layer."""
+        if not site.carriers:
+            raise InputError(
+                f"{type(self).__name__} was given to {site.name}, where it is not the first "
+                "layer's rule: give it to a composite as first="
+            )
+        return site.carriers
+
 
 class ZBox(_First):
     """First layer, for pixels: R_j = Σ_k (x w - l w⁺ - h w⁻)_jk / s(Σ_j …) R_k, without bias.
@@ -203,7 +212,7 @@ class ZBox(_First):
         return [_like(x, self.low), _like(x, self.high)]
 
     def __call__(self, site: Site) -> Tensor:
-        linear, (low, high) = _map(site), site.carriers
+        linear, (low, high) = _map(site), self.arrived(site)
         z = linear(site.x, same) - linear(low, positive) - linear(high, negative)
         small = linear.in_units(site.small, z)
         # Below zero for inputs out of bounds.
@@ -226,7 +235,7 @@ class WSquare(_First):
         return linear.in_units(linear.in_units(site.small, site.value), site.value)
 
     def __call__(self, site: Site) -> Tensor:
-        one, zero = site.carriers
+        one, zero = self.arrived(site)
         # 1 for each input, 0 for padding, whatever comes before the layer multiplies or adds.
         change = one - zero
         unit = change / paddle.where(change == 0, paddle.ones_like(change), change).detach()

@@ -200,12 +200,12 @@ class Run:
         if inspection is None:
             if not self._layers.as_planned(last_counts):
                 return False
-            known = self._layers.complete() and course in self._known
+            known = not self._layers.left() and course in self._known
             plan.inspect = plan.again = not known
             return known
         try:
             inspection.look(output)
-            for name in inspection.read():
+            for name in {*inspection.read(), *self._layers.left()}:
                 self._layers.read(name)
             right = self._layers.as_planned(last_counts)
             if right and not self._cut:
@@ -290,7 +290,7 @@ class Run:
     def _linear(self, entry: Linear, y: Tensor, linear: LinearMap) -> Tensor:
         carriers = self._carriers.get(entry.index, [])
         site = Site(entry.name, entry.x, y, linear, carriers)
-        return self._put(site, self._rule_of(entry), [entry.x, *carriers])
+        return self._put(site, self._rule_of(entry), [entry.x, *carriers], entry.index)
 
     def _after_layer(self, name: str, layer: Any, inputs: tuple[Any, ...], y: Any) -> Any:
         self._suspended -= 1
@@ -311,7 +311,9 @@ class Run:
 
         return run
 
-    def _put(self, site: Site, rule: Rule, sources: Sequence[Tensor]) -> Tensor:
+    def _put(
+        self, site: Site, rule: Rule, sources: Sequence[Tensor], index: int | None = None
+    ) -> Tensor:
         self._course.append((site.name, type(rule).__name__))
         self._suspended += 1  # a rule may use an operation itself
         with listening() as boxes:
@@ -321,10 +323,10 @@ class Run:
             return y
         if self._inspection is not None:
             self._inspection.boxes += boxes
-            if y is site.y and site.linear is None:
+            if y is site.y and index is None:
                 self._inspection.kept(y)
             else:
-                self._inspection.gave(y, sources, site.linear is not None)
+                self._inspection.gave(y, sources, index)
         if self._observer is not None:
             self._observer.note(site, y, [way for box in boxes for way in box.ways])
         return y

@@ -11,14 +11,12 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 from paddle import nn
+from paddle.autograd import PyLayer
 
 import interpretdl as it
 from interpretdl import Probe
-from interpretdl.errors import UnsupportedModelError
-from interpretdl.rules import (
-    COMPOSITES,
-    composite_of,
-)
+from interpretdl.errors import InputError, UnsupportedModelError
+from interpretdl.rules import COMPOSITES, WSquare, ZBox, composite_of, lrp_composite
 from tests.oracles.lrp_by_hand import LABELS, OTHERS, PREPROCESSING, images, network
 from tests.oracles.rules_numpy import relative
 
@@ -191,3 +189,86 @@ def test_a_model_that_never_runs_twice_alike_is_refused() -> None:
     x = np.ones((1, 4), np.float32)
     with pytest.raises(UnsupportedModelError, match="another way each time"):
         it.Probe(Fickle()).gradients(x, it.ClassScore(0), rules=composite_of("epsilon"))
+
+
+# -- odd courses ----------------------------------------------------------------------------------
+
+
+class Branches(nn.Layer):
+    """Two branches on the image, one with a batch-norm, in one of two orders; a layer unused."""
+
+    def __init__(self, interleaved: bool, unused: bool = False) -> None:
+        super().__init__()
+        self.interleaved, self.unused = interleaved, unused
+        self.dead, self.stray = nn.Conv2D(3, 3, 1), nn.BatchNorm2D(3)
+        self.one, self.norm = nn.Conv2D(3, 4, 3, padding=1), nn.BatchNorm2D(4)
+        self.other, self.deep = nn.Conv2D(3, 4, 1), nn.Conv2D(4, 4, 1)
+        self.head = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(144, 4))
+        rng = np.random.default_rng(3)
+        for name, p in self.named_parameters():
+            values = rng.normal(size=p.shape)
+            p.set_value((abs(values) + 0.3 if "_variance" in name else values).astype("float32"))
+        self.eval()
+
+    def forward(self, x: Any) -> Any:
+        if self.unused:
+            self.dead(x)
+        one = self.one(x)
+        if not self.interleaved:
+            one = self.norm(one)
+        other = self.deep(F.relu(self.other(x)))
+        return self.head((self.norm(one) if self.interleaved else one) + other)
+
+
+def relevance(model: Any, composite: Any) -> Any:
+    if isinstance(composite, str):
+        composite = composite_of(composite, PREPROCESSING)
+    return Probe(model).gradients(images(), it.ClassScore(LABELS), rules=composite).relevance
+
+
+@pytest.mark.parametrize("options", [{"interleaved": True}, {"interleaved": False, "unused": True}])
+def test_the_order_of_the_layers_does_not_matter(options: dict[str, bool]) -> None:
+    """A layer that waits for its batch-norm is overtaken by others; one that nobody reads waits for
+    ever.
+    """
+    plain = Branches(False)
+    for composite in ("z_plus_box", "epsilon_gamma_box", "epsilon"):
+        expected = relevance(plain, composite)
+        assert relative(relevance(Branches(**options), composite), expected) < 1e-6
+
+
+class Square(PyLayer):
+    """x², as an operation of the user's own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Any) -> Any:
+        (x,) = ctx.saved_tensor()
+        return 2 * x * gradient
+
+
+@pytest.mark.parametrize(
+    ("function", "operation"),
+    [
+        (lambda m, x: Square.apply(x), "py_layer"),
+        (lambda m, x: F.prelu(x, x.mean([0, 2, 3])), "prelu"),
+    ],
+)
+def test_what_only_looks_harmless_is_refused(function: Any, operation: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=operation):
+        relevance(Made(function), "epsilon")
+
+
+def test_division_by_a_number_needs_no_rule() -> None:
+    halved, plain = Made(lambda m, x: x / 2), Made(lambda m, x: x * 0.5)
+    assert relative(relevance(halved, "epsilon"), relevance(plain, "epsilon")) < 1e-6
+
+
+def test_a_rule_of_the_first_layer_elsewhere_is_refused() -> None:
+    for rule in (ZBox(0.0, 1.0), WSquare()):
+        with pytest.raises(InputError, match=r"was given to after\.2, where it is not the first"):
+            relevance(Made(lambda m, x: x), lrp_composite("mine", names={"after.2": rule}))
