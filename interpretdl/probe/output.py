@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import paddle
 
-from ..errors import InputError, InterpretWarning, UnsupportedModelError
+from ..errors import InputError, UnsupportedModelError, warn
 
 __all__ = ["OutputKind", "OutputReader", "outline"]
 
@@ -26,26 +25,41 @@ class OutputReader:
             softmax, and warns once.
 
     Raises:
-        InputError: unknown kind; on the call, `output` is not in what the model returns.
-        UnsupportedModelError: on the call, when the model returns several things and none is named.
+        InputError: unknown kind or selector; on the call, `output` is not in what the model
+            returns, or is no tensor there.
+        UnsupportedModelError: on the call, when the model returns several things and none is named,
+            or no floats.
     """
 
     def __init__(self, output: Selector | None = None, kind: OutputKind | None = None) -> None:
         if kind not in (None, "logits", "probabilities"):
             raise InputError(f"output_kind must be 'logits', 'probabilities' or None; got {kind!r}")
+        if isinstance(output, bool) or not (
+            output is None or isinstance(output, int | str) or callable(output)
+        ):
+            raise InputError(f"output must be an index, a key, a callable or None; got {output!r}")
         self.output = output
         self.kind = kind
         self._warned = False
         self._softmax: bool | None = None
 
     def __call__(self, raw: Any, look: Callable[[Callable[[Any], bool]], bool]) -> paddle.Tensor:
-        """Logits [N, K], from what the model returned.
+        """Logits [N, K], from what the model returned; half precision becomes float32.
 
         Args:
             look: calls a function with the output of a run with gradients; used when the output
                 looks like probabilities, to see whether a softmax made it.
         """
         output = self.pick(raw)
+        if not output.is_floating_point() or output.ndim == 0:
+            dtype = str(output.dtype).removeprefix("paddle.")
+            raise UnsupportedModelError(
+                f"what is explained must be floats, one row for each input; got {dtype} "
+                f"{outline(output)}. Give the network without its last steps (such as an argmax or "
+                "a mean), or pick another part of what it returns with output="
+            )
+        if output.dtype in (paddle.float16, paddle.bfloat16):
+            output = output.astype("float32")
         kind = self.kind
         if kind is None and _sums_to_one(output):
             if self._softmax is None:
@@ -60,23 +74,16 @@ class OutputReader:
     def _warn(self) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(
+            warn(
                 "the model's output is a softmax: its logarithm is taken as the logits. Give "
-                "output_kind='probabilities' or 'logits' to say which it is",
-                InterpretWarning,
-                stacklevel=3,
+                "output_kind='probabilities' or 'logits' to say which it is"
             )
 
     def pick(self, raw: Any) -> paddle.Tensor:
         """The tensor that is explained, as the model gave it."""
-        if callable(self.output):
-            raw = self.output(raw)
-        elif self.output is not None:
-            try:
-                raw = raw[self.output]
-            except (KeyError, IndexError, TypeError):
-                raise InputError(f"output={self.output!r} is not in {outline(raw)}") from None
-        elif isinstance(raw, tuple | list) and len(raw) == 1:
+        if self.output is not None:
+            return self._named(raw)
+        if isinstance(raw, tuple | list) and len(raw) == 1:
             raw = raw[0]
         if not isinstance(raw, paddle.Tensor):
             raise UnsupportedModelError(
@@ -84,6 +91,28 @@ class OutputReader:
                 "(an index, a key or a callable)"
             )
         return raw
+
+    def _named(self, raw: Any) -> paddle.Tensor:
+        function = self.output if callable(self.output) else None
+        what = "the callable output=" if function else f"output={self.output!r}"
+        if not function and isinstance(raw, paddle.Tensor):
+            raise InputError(
+                f"{what} is not in {outline(raw)}: the model returns one tensor; leave output=None"
+            )
+        try:
+            part = function(raw) if function else raw[self.output]
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            if function:
+                raise InputError(
+                    f"{what} failed on {outline(raw)}: {type(error).__name__}"
+                ) from error
+            raise InputError(f"{what} is not in {outline(raw)}") from None
+        if not isinstance(part, paddle.Tensor):
+            raise InputError(
+                f"{what} must lead to a tensor; got {outline(part)} of {outline(raw)}. A callable "
+                "can reach further in: lambda out: out[0]['logits']"
+            )
+        return part
 
 
 def _made_by_softmax(output: paddle.Tensor) -> bool:

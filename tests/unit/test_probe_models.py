@@ -51,6 +51,56 @@ def test_no_such_place_in_a_tuple(output: Any, toy: Any) -> None:
         Probe(Around(toy(), lambda y: (y, y)), output=output).logits(images())
 
 
+@pytest.mark.parametrize(
+    ("change", "output", "says"),
+    [
+        (lambda y: y, "logits", r"output='logits' is not in Tensor\[1, 5\]: .* one tensor"),
+        (lambda y: y, 0, r"output=0 is not in Tensor\[1, 5\]"),  # not the first image
+        (lambda y: (y, None), 1, r"output=1 must lead to a tensor; got NoneType of tuple"),
+        (lambda y: {"all": (y, y)}, "all", r"got tuple\(Tensor\[1, 5\], Tensor\[1, 5\]\) of"),
+        (lambda y: {"a": y}, lambda out: out["b"], r"callable output= failed on \{'a'.*KeyError"),
+        (lambda y: y, lambda out: out.logits, r"failed on Tensor\[1, 5\]: AttributeError"),
+        (lambda y: y, lambda out: out.numpy(), r"must lead to a tensor; got ndarray of Tensor"),
+        (lambda y: (y, y), True, "an index, a key, a callable or None; got True"),
+        (lambda y: (y, y), [1], r"an index, a key, a callable or None; got \[1\]"),
+    ],
+)
+def test_wrong_outputs(change: Any, output: Any, says: str, toy: Any) -> None:
+    with pytest.raises(it.InputError, match=says):
+        it.GradientInterpreter(Around(toy(), change), output=output).explain(images())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda y: (y, None),
+        lambda y: None,
+        lambda y: (),
+        lambda y: y.argmax(axis=1),
+        lambda y: (10 * y).astype("int64"),
+        lambda y: y > 0,
+        lambda y: y.astype("complex64"),
+        lambda y: y.mean(),
+    ],
+)
+def test_outputs_that_cannot_be_explained(change: Any, toy: Any) -> None:
+    with pytest.raises(it.UnsupportedModelError, match="with output="):
+        it.GradientInterpreter(Around(toy(), change)).explain(images())
+
+
+@pytest.mark.parametrize(("dtype", "to"), [("float16", 2e-3), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize("softmax", [False, True])
+def test_half_precision_outputs(dtype: str, to: float, softmax: bool, toy: Any) -> None:
+    x, whole, kind = images(), toy(), "probabilities" if softmax else "logits"
+    half = Around(whole, lambda y: (F.softmax(y) if softmax else y).astype(dtype))
+    probe, expected = Probe(half, output_kind=kind), Probe(whole)
+    found = probe.gradients(x, ClassScore(1, "probability"))
+    assert found.outputs.dtype == np.float32
+    same = expected.gradients(x, ClassScore(1, "probability"))
+    np.testing.assert_allclose(found.scores, same.scores, rtol=0, atol=to)
+    np.testing.assert_allclose(found.input, same.input, rtol=0, atol=to * abs(same.input).max())
+
+
 def test_a_softmax_is_noticed_once(toy: Any) -> None:
     model, x = toy(), images()
     probe = Probe(Around(model, F.softmax))
