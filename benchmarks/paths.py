@@ -33,7 +33,7 @@ import numpy as np
 import interpretdl as it
 x = np.random.default_rng(0).normal(size=(1, 3, {side}, {side})).astype(np.float32)
 model = it.lrp_model.{model}()
-it.SmoothGradInterpreter(model).attribute(x, np.array([0]), n_samples={samples})
+it.SmoothGradInterpreter(model).attribute(x, it.ClassScore(0), n_samples={samples})
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -74,7 +74,7 @@ def speed(name: str, samples: int, repeats: int) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(8, 3, 224, 224)).astype(np.float32)
     background = rng.normal(size=(8, 3, 224, 224)).astype(np.float32)
-    target, label = it.ClassScore(0, "probability"), np.array([0])
+    target = it.ClassScore(0, "probability")
     print(f"{name}, {samples} samples")
     show_sizes(model, x, target, repeats)
     probe = it.Probe(model)
@@ -83,15 +83,15 @@ def speed(name: str, samples: int, repeats: int) -> None:
     unit = partial(it.Probe(model, batch_size=size).gradients, x[:size], target)
     methods = {
         "integrated gradients": partial(
-            it.IntegratedGradientsInterpreter(model).attribute, x[:1], label, steps=samples
+            it.IntegratedGradientsInterpreter(model).attribute, x[:1], target, steps=samples
         ),
         "SmoothGrad": partial(
-            it.SmoothGradInterpreter(model).attribute, x[:1], label, n_samples=samples
+            it.SmoothGradInterpreter(model).attribute, x[:1], target, n_samples=samples
         ),
         "expected gradients": partial(
             it.ExpectedGradientsInterpreter(model, background).attribute,
             x[:1],
-            label,
+            target,
             nsamples=samples,
         ),
     }
