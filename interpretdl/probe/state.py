@@ -79,8 +79,9 @@ def in_use() -> bool:
 def _set_eval(layer: Any) -> None:
     """Eval mode, with gradients: what was made static for eval mode has no backward pass."""
     vars(layer)["training"] = False
-    if isinstance(layer, PirTranslatedLayer):
-        layer._is_test = False  # dropout and batch-norm were saved as they are in eval mode
+    if is_program(layer):
+        # Not eval mode's program. Dropout and batch-norm were saved as they are in eval mode.
+        layer._is_test = bool(_no_gradient(layer))
         layer._partial_program_layers = _programs.setdefault(layer, {})
     elif isinstance(layer.forward, StaticFunction):
         vars(layer)["forward"] = layer.forward.dygraph_function
@@ -179,15 +180,19 @@ def check_differentiable(model: Any) -> None:
         UnsupportedModelError: it has not.
     """
     for layer in filter(is_program, model.sublayers(include_self=True)):
-        if isinstance(layer, TranslatedLayer):
-            reason = "the old format (.pdmodel) has no backward pass in eval mode"
-        elif not layer._program_holder_dict["forward"].support_train:
-            reason = "it was saved without what a backward pass needs"
-        elif any(op.name() == "pd_op.rnn" for op in layer.program().global_block().ops):
-            reason = "it has a recurrent layer, which was saved without its backward pass"
-        else:
-            continue
-        refuse_program(layer, f"there are no gradients of this program: {reason}")
+        if reason := _no_gradient(layer):
+            refuse_program(layer, f"there are no gradients of this program: {reason}")
+
+
+def _no_gradient(program: Any) -> str:
+    """Why Paddle has no gradient of the program in eval mode; empty if it has."""
+    if isinstance(program, TranslatedLayer):
+        return "the old format (.pdmodel) has none in eval mode"
+    if not program._program_holder_dict["forward"].support_train:
+        return "it was saved without what a backward pass needs"
+    if any(op.name() == "pd_op.rnn" for op in program.program().global_block().ops):
+        return "its recurrent layer was saved without a backward pass"
+    return ""
 
 
 def refuse_program(model: Any, what: str) -> None:
