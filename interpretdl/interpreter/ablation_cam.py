@@ -9,19 +9,18 @@ import numpy as np
 from ..errors import InputError
 from ..progress import progress_bar
 from ..registry import register
-from ..targets import TargetLike
+from ..targets import TargetLike, settled
 from .base import Array, Attribution
-from .cam import CAMBase, mean_of_maps, spatial
+from .cam import CAMBase, Transform, mean_of_maps, spatial, transform_of
 from .layer_ablation import LayerAblation
 
 __all__ = ["AblationCAMInterpreter"]
-
-_Transform = Callable[[Array], Array]
 
 
 @register(
     "ablation_cam",
     layout="nhw",
+    one_pass=True,
     signed=False,
     needs_layer=True,
     paper="Desai, Ramaswamy: Ablation-CAM, Visual Explanations for Deep Convolutional Network via "
@@ -52,23 +51,22 @@ class AblationCAMInterpreter(CAMBase):
 
         Returns:
             float [N, h, w], not negative, at the layer's size; diagnostics "ablations" [N], the
-            channels that were run without.
+            channels that were run without, and "layers", the layers' names.
 
         Raises:
             LayerNotFoundError: no layer of that name, or it did not run.
-            UnsupportedModelError: the layer's output is not [N, C, h, w].
-            InputError: no layer in the list, or a reshape_transform that
+            UnsupportedModelError: it is not known how the layer's output is spread.
+            InputError: target_layer_name is no name, or an empty list, or a reshape_transform that
                 computes new values.
         """
-        names = self.layer_names(x, target_layer_name)
-        found = self.probe.activations(x, names)
-        scores = self.probe.scores(x, target)
+        found = self.activations(x, target, target_layer_name)
+        target, scores = settled(target, found.outputs), found.scores
         ablations = np.zeros(len(x), np.int64)
         maps = []
-        for name in names:
-            raw = found[name]
-            activation = spatial(raw, name, reshape_transform)
-            places = _places(raw[:1], name, reshape_transform)
+        for name, raw in found.activations.items():
+            transform = transform_of(found, name, reshape_transform)
+            activation = spatial(raw, name, transform)
+            places = _places(raw[:1], name, transform)
             ablation = LayerAblation(self.probe, x, name, raw.shape[1:], places)
             weights = np.zeros(activation.shape[:2])
             alive = np.abs(activation).max(axis=(2, 3)) > 0
@@ -80,19 +78,20 @@ class AblationCAMInterpreter(CAMBase):
                     weights[i, channels] = scores[i] - without
             weights /= np.where(scores == 0, 1, np.abs(scores))[:, None]
             maps.append(np.maximum(np.einsum("nc,nchw->nhw", weights, activation), 0))
-        return Attribution(mean_of_maps(maps), {"ablations": ablations})
+        diagnostics = {"ablations": ablations, "layers": list(found.activations)}
+        return Attribution(mean_of_maps(maps), diagnostics, outputs=found.outputs)
 
 
-def _places(raw: Array, name: str, reshape_transform: _Transform | None) -> Array:
+def _places(raw: Array, name: str, transform: Transform) -> Array:
     """Where each channel's values stand in the layer's flat output, int64 [C, h·w].
 
-    Found by sending the positions' numbers through reshape_transform.
+    Found by sending the positions' numbers through the transform.
 
     Args:
         raw: the layer's output for one image, [1, ...].
     """
     numbers = np.arange(raw.size, dtype=np.float64).reshape(raw.shape)
-    moved = spatial(numbers, name, reshape_transform)[0]
+    moved = spatial(numbers, name, transform)[0]
     places: Array = np.rint(moved).astype(np.int64).reshape(len(moved), -1)
     if not np.array_equal(places.ravel(), moved.ravel()) or len(np.unique(places)) < places.size:
         raise InputError(

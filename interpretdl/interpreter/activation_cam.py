@@ -8,10 +8,11 @@ import numpy as np
 import paddle
 
 from ..errors import TargetError, UnsupportedModelError
+from ..probe import Spatial
 from ..registry import register
 from ..targets import ClassScore, TargetLike, TopClass, settled
 from .base import Array, Attribution
-from .cam import CAMBase, mean_of_maps, spatial
+from .cam import CAMBase, mean_of_maps, spatial, transform_of
 
 __all__ = ["CAMInterpreter", "EigenCAMInterpreter"]
 
@@ -42,48 +43,54 @@ class CAMInterpreter(CAMBase):
         target: TargetLike,
         *,
         target_layer_name: str | Sequence[str] | None = None,
-    ) -> Array:
+    ) -> Attribution:
         """The class activation map.
 
         Returns:
-            float [N, h, w], signed, at the layer's size.
+            float [N, h, w], signed, at the layer's size; diagnostics "layers", their names.
 
         Raises:
             UnsupportedModelError: the network does not end in average pooling of the layer and one
                 dense layer, found by running it.
             TargetError: the target is not a class's logit.
             LayerNotFoundError: no layer of that name, or it did not run.
+            InputError: target_layer_name is no name, or an empty list.
         """
         _check_logit(target)
-        names = self.layer_names(x, target_layer_name)
-        dense = self._dense_layer(x)
+        given = self.layer_names(x, target_layer_name)
+        last, dense = self._ends(x)
+        names = given or (last,)
         # One run for activations and logits; its backward pass is through the dense layer only.
-        ends = [*names, f"{dense}:input", dense]
-        run = self.probe.gradients(x, target, at=ends)
-        classes = settled(target, run.outputs).labels
+        ends = (*names, f"{dense}:input", dense)
+        run = self.probe.gradients(x, target, at=Spatial(ends))
+        labels = settled(target, run.outputs).labels  # type: ignore[attr-defined]  # a ClassScore
         found = run.activations
         # Up to a constant for each image: the logits may be a softmax's logarithm.
         if not _same(_centred(found[dense]), _centred(run.outputs)):
             raise _unsupported(f"what follows its last dense layer {dense!r} changes the logits")
-        classes = np.broadcast_to(classes, len(x))
+        classes = np.broadcast_to(labels, len(x))
         weights = self.probe.layer(dense).weight.numpy().T[classes]
         maps = []
         for name in names:
-            activation = spatial(found[name], name)
+            activation = spatial(found[name], name, transform_of(run, name))
             if not _same(activation.mean(axis=(2, 3)), found[f"{dense}:input"]):
                 raise _unsupported(
                     f"its last dense layer {dense!r} is not fed the mean of layer {name!r} over "
                     "the positions"
                 )
             maps.append(np.einsum("nc,nchw->nhw", weights, activation))
-        return Attribution(mean_of_maps(maps), outputs=run.outputs)
+        return Attribution(mean_of_maps(maps), {"layers": list(names)}, outputs=run.outputs)
 
-    def _dense_layer(self, x: Array) -> str:
-        """Name of the last dense layer in a run."""
-        for name in reversed(self.probe.layer_shapes(x)):
-            if isinstance(self.probe.layer(name), paddle.nn.Linear):
-                return name
-        raise _unsupported("it has no dense layer (paddle.nn.Linear)")
+    def _ends(self, x: Array) -> tuple[str, str]:
+        """Names of the last layer with a height and a width and of the last dense one, in a run."""
+        shapes = self.probe.layer_shapes(x)
+        maps = [name for name, s in shapes.items() if len(s) == 4 and min(s[2:]) > 1]
+        dense = [n for n in shapes if isinstance(self.probe.layer(n), paddle.nn.Linear)]
+        if not dense:
+            raise _unsupported("it has no dense layer (paddle.nn.Linear)")
+        if not maps:
+            raise _unsupported("no layer has an output [N, C, h, w] with h and w above 1")
+        return maps[-1], dense[-1]
 
 
 def _check_logit(target: TargetLike) -> None:
@@ -113,6 +120,7 @@ def _same(a: Array, b: Array) -> bool:
 @register(
     "eigen_cam",
     layout="nhw",
+    one_pass=True,
     signed=False,
     needs_layer=True,
     paper="Muhammad, Yeasin: Eigen-CAM, Class Activation Map using Principal Components, 2020",
@@ -136,21 +144,24 @@ class EigenCAMInterpreter(CAMBase):
         *,
         target_layer_name: str | Sequence[str] | None = None,
         reshape_transform: Callable[[Array], Array] | None = None,
-    ) -> Array:
+    ) -> Attribution:
         """Eigen-CAM of one layer, or the mean of several layers' maps.
 
         Returns:
-            float [N, h, w], not negative, at the layer's size.
+            float [N, h, w], not negative, at the layer's size; diagnostics "layers", their names.
 
         Raises:
             LayerNotFoundError: no layer of that name, or it did not run.
-            UnsupportedModelError: the layer's output is not [N, C, h, w].
+            UnsupportedModelError: it is not known how the layer's output is spread.
+            InputError: target_layer_name is no name, or an empty list.
         """
-        names = self.layer_names(x, target_layer_name)
-        found = self.probe.activations(x, names)
-        return mean_of_maps(
-            [_first_component(spatial(found[name], name, reshape_transform)) for name in names]
-        )
+        found = self.activations(x, target, target_layer_name)
+        maps = [
+            _first_component(spatial(values, name, transform_of(found, name, reshape_transform)))
+            for name, values in found.activations.items()
+        ]
+        diagnostics = {"layers": list(found.activations)}
+        return Attribution(mean_of_maps(maps), diagnostics, outputs=found.outputs)
 
 
 def _first_component(activation: Array) -> Array:

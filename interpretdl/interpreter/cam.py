@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import InputError, UnsupportedModelError
-from ..targets import TargetLike
+from ..errors import InputError, LayerNotFoundError, TargetError, UnsupportedModelError
+from ..probe import Gradients, Spatial, is_attention
+from ..targets import TargetLike, target_of
 from .base import Array, Attribution, Interpreter
 
-__all__ = ["CAMBase", "GradientCAM", "mean_of_maps", "ratio", "spatial"]
+__all__ = [
+    "CAMBase",
+    "GradientCAM",
+    "Transform",
+    "mean_of_maps",
+    "ratio",
+    "spatial",
+    "transform_of",
+]
+
+Transform: TypeAlias = Callable[[Array], Array]
 
 
 class CAMBase(Interpreter):
@@ -19,14 +31,49 @@ class CAMBase(Interpreter):
 
     positional = ("target_layer_name", "label")
 
-    def layer_names(self, x: Array, given: str | Sequence[str] | None) -> list[str]:
-        """The layers to explain through: those given, or the last one with a spatial output."""
+    def layer_names(self, x: Array, given: Any) -> tuple[str, ...]:
+        """The layers that are given; none for None.
+
+        Raises:
+            InputError: not a name or names, such as a class index in the place of a layer.
+            LayerNotFoundError: no layer of that name; a class of that name is told from it.
+        """
         if given is None:
-            return [self.probe.last_spatial_layer(x)]
-        names = [given] if isinstance(given, str) else list(given)
+            return ()
+        given = given.tolist() if isinstance(given, np.ndarray) else given
+        names = tuple(given) if isinstance(given, list | tuple) else (given,)
         if not names:
             raise InputError("target_layer_name is an empty list; name a layer, or give None")
+        for name in names:
+            if not isinstance(name, str):
+                raise InputError(
+                    f"target_layer_name must be a layer's name, or several in a list; got {given!r}"
+                    f". If this is what is to be explained, write label={given!r}"
+                )
+            try:
+                self.probe.layer(name)
+            except LayerNotFoundError:
+                if not self._is_class(x, name):
+                    raise
+                raise LayerNotFoundError(
+                    f"target_layer_name={name!r} is a class, not a layer; write label={name!r}"
+                ) from None
         return names
+
+    def activations(self, x: Array, target: TargetLike, given: Any) -> Gradients:
+        """Activations of the layers that are given, or of the one that is taken for None."""
+        names = self.layer_names(x, given)
+        if names:
+            return self.probe.forward(x, target, Spatial(names))
+        return self.probe.gradients(x, target, at=Spatial(any_score=True))
+
+    def _is_class(self, x: Array, name: str) -> bool:
+        try:
+            names = self.subject.names(self.probe.logits(x[:1]).shape[-1])
+            target_of(name, "logit", names, 1, [0])
+        except (InputError, TargetError):
+            return False
+        return True
 
 
 class GradientCAM(CAMBase):
@@ -51,41 +98,59 @@ class GradientCAM(CAMBase):
         """The map of one layer, or the mean of several layers' maps.
 
         Returns:
-            float [N, h, w] at the layer's size.
+            float [N, h, w] at the layer's size; diagnostics "layers", their names.
 
         Raises:
             LayerNotFoundError: no layer of that name, or it did not run.
-            UnsupportedModelError: the layer's output is not [N, C, h, w].
-            InputError: no layer in the list.
+            UnsupportedModelError: it is not known how the layer's output is spread.
+            InputError: target_layer_name is no name, or an empty list.
         """
         names = self.layer_names(x, target_layer_name)
-        found = self.probe.gradients(x, target, at=names)
-        maps = [
-            self.combine(
-                spatial(found.activations[name], name, reshape_transform),
-                spatial(found.gradients[name], name, reshape_transform),
+        found = self.probe.gradients(x, target, at=Spatial(names))
+        maps = []
+        for name, activation in found.activations.items():
+            transform = transform_of(found, name, reshape_transform)
+            maps.append(
+                self.combine(
+                    spatial(activation, name, transform),
+                    spatial(found.gradients[name], name, transform),
+                )
             )
-            for name in names
-        ]
-        return Attribution(mean_of_maps(maps), outputs=found.outputs)
+        diagnostics = {"layers": list(found.activations)}
+        return Attribution(mean_of_maps(maps), diagnostics, outputs=found.outputs)
 
 
-def spatial(
-    values: Array, name: str, reshape_transform: Callable[[Array], Array] | None = None
-) -> Array:
+def transform_of(found: Gradients, name: str, given: Transform | None = None) -> Transform:
+    """What makes [N, C, h, w] of a layer's values: the function given, or the layer's grid.
+
+    Raises:
+        UnsupportedModelError: none is given, and it is not known how the output is spread.
+    """
+    values, grid = found.activations[name], found.grids.get(name)
+    if given is not None:
+        return given
+    if grid is not None and not is_attention(values):
+        return grid.maps
+    if grid is None and name.endswith(":input"):
+        return lambda values: values
+    what = f"{list(values.shape)}" + (", weights of attention" if is_attention(values) else "")
+    raise UnsupportedModelError(
+        f"layer {name!r} gives {what}; a class activation map needs [{len(found.outputs)}, C, h, "
+        "w], or tokens of a known grid of patches: name another layer, or give reshape_transform="
+    )
+
+
+def spatial(values: Array, name: str, transform: Transform) -> Array:
     """A layer's values as [N, C, h, w].
 
     Raises:
-        UnsupportedModelError: they are not.
+        UnsupportedModelError: the function makes something else of them.
     """
-    result = values if reshape_transform is None else np.asarray(reshape_transform(values))
+    result = np.asarray(transform(values))
     if result.ndim != 4 or len(result) != len(values):
-        gives = f"layer {name!r} gives {list(values.shape)}"
-        if reshape_transform is not None:
-            gives += f", of which reshape_transform makes {list(result.shape)}"
         raise UnsupportedModelError(
-            f"{gives}; a class activation map needs [{len(values)}, C, h, w]: name another layer, "
-            "or give reshape_transform="
+            f"layer {name!r} gives {list(values.shape)}, of which reshape_transform makes "
+            f"{list(result.shape)}; a class activation map needs [{len(values)}, C, h, w]"
         )
     return result
 

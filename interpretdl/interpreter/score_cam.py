@@ -9,9 +9,9 @@ import numpy as np
 
 from ..progress import progress_bar
 from ..registry import register
-from ..targets import TargetLike, take
+from ..targets import TargetLike, settled, take
 from .base import Array, Attribution
-from .cam import CAMBase, mean_of_maps, spatial
+from .cam import CAMBase, mean_of_maps, spatial, transform_of
 
 __all__ = ["ScoreCAMInterpreter"]
 
@@ -19,6 +19,7 @@ __all__ = ["ScoreCAMInterpreter"]
 @register(
     "score_cam",
     layout="nhw",
+    one_pass=True,
     signed=False,
     needs_layer=True,
     paper="Wang et al.: Score-CAM, Score-Weighted Visual Explanations for Convolutional Neural "
@@ -36,8 +37,6 @@ class ScoreCAMInterpreter(CAMBase):
     there are such channels. Costs a forward pass for every other channel. The map is not negative.
     """
 
-    positional = ("target_layer_name", "label")
-
     def attribute(
         self,
         x: Array,
@@ -50,25 +49,29 @@ class ScoreCAMInterpreter(CAMBase):
 
         Returns:
             float [N, H, W], not negative, at the input's size; diagnostics "forwards" [N], the
-            masked images run.
+            masked images run, and "layers", the layers' names.
 
         Raises:
             LayerNotFoundError: no layer of that name, or it did not run.
-            UnsupportedModelError: the layer's output is not [N, C, h, w].
-            InputError: no layer in the list.
+            UnsupportedModelError: it is not known how the layer's output is spread.
+            InputError: target_layer_name is no name, or an empty list.
         """
-        names = self.layer_names(x, target_layer_name)
-        found = self.probe.activations(x, names)
-        channels = [spatial(found[name], name, reshape_transform) for name in names]
+        found = self.activations(x, target, target_layer_name)
+        target = settled(target, found.outputs)
+        channels = [
+            spatial(values, name, transform_of(found, name, reshape_transform))
+            for name, values in found.activations.items()
+        ]
         total = len(x) * sum(a.shape[1] for a in channels)
         forwards = np.zeros(len(x), np.int64)
-        maps = np.zeros((len(names), len(x), *x.shape[2:]), np.float32)
+        maps = np.zeros((len(channels), len(x), *x.shape[2:]), np.float32)
         with progress_bar(total, "Score-CAM", unit="mask") as bar:
             for k, activation in enumerate(channels):
                 for i, one in enumerate(activation):
                     maps[k, i], runs = self._map(x[i], one, i, target, bar)
                     forwards[i] += runs
-        return Attribution(mean_of_maps(list(maps)), {"forwards": forwards})
+        diagnostics = {"forwards": forwards, "layers": list(found.activations)}
+        return Attribution(mean_of_maps(list(maps)), diagnostics, outputs=found.outputs)
 
     def _map(
         self, x: Array, activation: Array, i: int, target: TargetLike, bar: Any

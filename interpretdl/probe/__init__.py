@@ -1,18 +1,23 @@
 """The only place that runs a user's model."""
 
+from .grid import Grid, is_attention
 from .hooks import Array, Edits, Gradients, Rules, RulesRun, Tensor
 from .inputs import Inputs
 from .output import OutputKind
 from .probe import Probe
+from .spatial import Spatial
 
 __all__ = [
     "Array",
     "Edits",
     "Gradients",
+    "Grid",
     "Inputs",
     "OutputKind",
     "Probe",
     "Rules",
     "RulesRun",
+    "Spatial",
     "Tensor",
+    "is_attention",
 ]

@@ -12,6 +12,7 @@ import paddle
 from numpy.typing import NDArray
 
 from ..errors import LayerNotFoundError, UnsupportedModelError
+from .grid import Grid
 from .output import outline
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "RulesRun",
     "Tensor",
     "concatenated",
+    "gradients_at",
     "to_numpy",
     "watch",
 ]
@@ -43,6 +45,8 @@ class Gradients:
             in their structure, None for those that are not floats; empty when it was not asked for.
         relevance: with rules, the input's relevance under them, of its shape; else empty.
         activations, gradients: for each layer of `at`, its output and the score's gradient there.
+        grids: with `Spatial`, how the layers' outputs are spread over the picture; those of which
+            it is not known are left out.
     """
 
     scores: Array
@@ -51,6 +55,7 @@ class Gradients:
     relevance: Array = field(default_factory=lambda: np.empty(0))
     activations: dict[str, Array] = field(default_factory=dict)
     gradients: dict[str, Array] = field(default_factory=dict)
+    grids: dict[str, Grid] = field(default_factory=dict)
 
 
 class RulesRun(Protocol):
@@ -83,8 +88,8 @@ def _joined(parts: Sequence[Any]) -> Any:
         return {name: _joined([part[name] for part in parts]) for name in parts[0]}
     if isinstance(parts[0], tuple):
         return tuple(_joined(each) for each in zip(*parts, strict=True))
-    if parts[0] is None:
-        return None
+    if parts[0] is None or isinstance(parts[0], Grid):
+        return parts[0]
     return np.concatenate(parts)
 
 
@@ -103,6 +108,19 @@ def to_numpy(tensor: Tensor) -> Array:
         tensor = tensor.astype("float32")
     array: Array = tensor.detach().numpy()
     return array
+
+
+def gradients_at(tensors: list[Tensor], score: Tensor, *, more: bool = False) -> list[Tensor]:
+    """The score's gradient at tensors, zeros where it does not depend on them.
+
+    Args:
+        more: whether the graph is needed again.
+    """
+    found = [None for _ in tensors]
+    if not score.stop_gradient:
+        found = paddle.grad(score, tensors, retain_graph=more, allow_unused=True)
+    pairs = zip(tensors, found, strict=True)
+    return [paddle.zeros_like(t) if g is None else g for t, g in pairs]
 
 
 def watch(

@@ -29,13 +29,15 @@ from .hooks import (
     Rules,
     Tensor,
     concatenated,
+    gradients_at,
     to_numpy,
     watch,
 )
 from .inputs import Inputs, call, checked, count, each, in_place_of, listed, rows_of, tensors
 from .operations import cured
 from .output import OutputKind, OutputReader
-from .state import as_it_was, check_device, place_of
+from .spatial import Seen, Spatial, names_of
+from .state import as_it_was, check_device, check_differentiable, place_of, refuse_program
 
 __all__ = ["Probe"]
 
@@ -107,7 +109,7 @@ class Probe:
         self,
         x: Inputs,
         target: TargetLike | None = None,
-        layers: str | Sequence[str] = (),
+        layers: str | Sequence[str] | Spatial = (),
         *,
         edit: Edits | None = None,
     ) -> Gradients:
@@ -119,16 +121,16 @@ class Probe:
             target: the score, see `interpretdl.targets`; class indexes are a ClassScore. None: no
                 scores.
             layers: names of sublayers; "name:input" is what goes into the layer. A layer that runs
-                several times counts with its last run.
+                several times counts with its last run. `Spatial(names)`: `grids` is given too.
             edit: {layer: function}; the layer's output is replaced by function(output). The new
                 value may have another number of rows when the input has one.
         """
-        names = [layers] if isinstance(layers, str) else list(layers)
+        names, spatial = names_of(layers)
         target = None if target is None else as_target(target)
         return concatenated(
             self._chunks(
                 x,
-                lambda rows, part: self._forward(part, rows, target, names, edit),
+                lambda rows, part: self._forward(part, rows, target, names, edit, spatial),
                 gradient=False,
             )
         )
@@ -137,7 +139,7 @@ class Probe:
         self,
         x: Inputs,
         target: TargetLike,
-        at: str | Sequence[str] | None = None,
+        at: str | Sequence[str] | Spatial | None = None,
         rules: Rules | None = None,
         *,
         edit: Edits | None = None,
@@ -150,7 +152,8 @@ class Probe:
             x, target: see `forward`. The gradient is with respect to the arrays of floats.
             at: layers whose activation and gradient are wanted; None: the input's gradient. With
                 `at` only what follows the layers is run backward. Where no input is an array of
-                floats, such as a text's token ids, `at` is needed: the embedding.
+                floats, such as a text's token ids, `at` is needed: the embedding. `Spatial()`:
+                the last layer that is spread over the picture, found in the same run.
             rules: a composite; gradients are then those that the rules give.
             edit: see `activations`.
             with_input: the input's gradient as well as those `at` layers.
@@ -167,7 +170,7 @@ class Probe:
         self,
         x: Inputs,
         targets: Sequence[TargetLike],
-        at: str | Sequence[str] | None = None,
+        at: str | Sequence[str] | Spatial | None = None,
         rules: Rules | None = None,
         *,
         edit: Edits | None = None,
@@ -175,12 +178,12 @@ class Probe:
         group: int = 1,
     ) -> list[Gradients]:
         """`gradients` for several targets with one forward pass and a backward pass for each."""
-        names = [at] if isinstance(at, str) else list(at or ())
-        with_input = with_input or not names
+        names, spatial = names_of(at)
+        how = rules, edit, with_input or not (names or spatial), spatial
         targets = [as_target(target) for target in targets]
         results = self._chunks(
             x,
-            lambda rows, part: self._backward(part, rows, targets, names, rules, edit, with_input),
+            lambda rows, part: self._backward(part, rows, targets, names, *how),
             group=group,
         )
         return [concatenated(list(parts)) for parts in zip(*results, strict=True)]
@@ -199,48 +202,33 @@ class Probe:
         try:
             return self._layers[name]
         except (KeyError, TypeError):
+            refuse_program(self.model, f"there is no layer {name!r}")
             hint = did_you_mean(str(name), self._layers)
             if not hint:
                 hint = f"; it has {', '.join(list(self._layers)[:8])}, … (probe.layer_names())"
             raise LayerNotFoundError(f"the model has no layer {name!r}{hint}") from None
 
-    def layer_shapes(self, x: Inputs, *, inner: bool = False) -> dict[str, tuple[int, ...]]:
-        """Shape of each layer's output in a run of one image, in the order in which they finish.
-
-        `inner` leaves out layers whose output is the model's.
-        """
-        shapes: dict[str, tuple[int, ...]] = {}
-        outputs: dict[str, Tensor] = {}
-
-        def note(name: str) -> Callable[..., None]:
-            def hook(layer: Any, inputs: Any, output: Any) -> None:
-                if isinstance(output, paddle.Tensor):
-                    shapes.pop(name, None)
-                    shapes[name] = tuple(output.shape)
-                    outputs[name] = output
-
-            return hook
-
-        with as_it_was(self.model), contextlib.ExitStack() as stack, paddle.no_grad():
-            for name, layer in self._layers.items():
-                stack.callback(layer.register_forward_post_hook(note(name)).remove)
-            final = self._read.pick(call(self.model, self._tensors(rows_of(checked(x), slice(1)))))
-        return {n: s for n, s in shapes.items() if not (inner and outputs[n] is final)}
+    def layer_shapes(self, x: Inputs) -> dict[str, tuple[int, ...]]:
+        """Shape of each layer's output in a run of one item, in the order in which they finish."""
+        return self._seen(x)[0].shapes
 
     def last_spatial_layer(self, x: Inputs) -> str:
-        """Name of the last layer inside whose output has a height and a width above 1.
+        """Name of the last layer [N, C, h, w] inside, h and w above 1, whatever the target.
+
+        Attention is not taken.
 
         Raises:
-            UnsupportedModelError: no layer has one.
+            UnsupportedModelError: no layer has such an output.
         """
-        shapes = self.layer_shapes(x, inner=True)
-        for name in reversed(shapes):
-            if len(shapes[name]) == 4 and min(shapes[name][2:]) > 1:
-                return name
-        raise UnsupportedModelError(
-            "no layer of this model has an output [N, C, h, w] with h and w above 1; name a layer "
-            "with target_layer_name= (and reshape_transform= if its output is not spatial)"
-        )
+        seen, final = self._seen(x)
+        return seen.last(1, final)
+
+    def _seen(self, x: Inputs) -> tuple[Seen, Tensor]:
+        """What the layers give for the first item, and the output as the model gives it."""
+        with as_it_was(self.model), contextlib.ExitStack() as stack, paddle.no_grad():
+            seen = Seen(stack, self.model, keep=True)
+            first = self._tensors(rows_of(checked(x), slice(1)))
+            return seen, self._read.pick(call(self.model, first))
 
     def census(self, x: Inputs) -> Counter[str]:
         """How often each operation ran between the input and the output, for the first image.
@@ -264,10 +252,12 @@ class Probe:
         target: TargetLike | None,
         names: Sequence[str],
         edit: Edits | None,
+        spatial: Spatial | None,
     ) -> Gradients:
         with paddle.no_grad():
             with contextlib.ExitStack() as stack:
                 captured = watch(stack, self.layer, names, edit, leaves=False)
+                seen = Seen(stack, self.model, keep=False) if spatial else None
                 x = self._tensors(part)
                 self._plan.measure(stack, self._layers.values(), x, False)
                 raw = call(self.model, x)
@@ -278,6 +268,7 @@ class Probe:
                 else to_numpy(checked_score(target, rows, output)),
                 outputs=to_numpy(output),
                 activations={name: to_numpy(t) for name, t in captured().items()},
+                grids=seen.grids(names, count(part)) if seen else {},
             )
 
     def _backward(
@@ -285,27 +276,31 @@ class Probe:
         part: Inputs,
         rows: NDArray[np.int64],
         targets: Sequence[TargetLike],
-        names: Sequence[str],
+        names: list[str],
         rules: Rules | None,
         edit: Edits | None,
         with_input: bool,
+        spatial: Spatial | None,
     ) -> list[Gradients]:
+        check_differentiable(self.model)
         with paddle.enable_grad(), cured():
             x = self._tensors(part)
-            floats = [t for t in listed(x) if t.is_floating_point()] if with_input else []
+            floats = [t for t in listed(x) if t.is_floating_point()]
             if with_input and not floats:
                 raise InputError(
                     "no input is an array of floats, so there is no gradient with respect to it; "
                     "name a layer with at=, such as an embedding"
                 )
             for tensor in floats:
-                tensor.stop_gradient = False
+                tensor.stop_gradient = bool(names) and not with_input
+            floats = floats if with_input else []
             if rules is not None and not isinstance(x, paddle.Tensor):
                 raise UnsupportedModelError("rules need a model with one input")
             while True:
                 with contextlib.ExitStack() as stack:
                     active = stack.enter_context(rules.applied(self.model)) if rules else None
                     captured = watch(stack, self.layer, names, edit, leaves=True)
+                    seen = Seen(stack, self.model, keep=not names) if spatial else None
                     self._plan.measure(stack, self._layers.values(), x, True)
                     # A copy: a model that works in place may not write on a leaf.
                     copy = active.begin(x) if active else each(x, lambda tensor: tensor.clone())
@@ -313,25 +308,30 @@ class Probe:
                     if active is None or active.settled(self._read.pick(raw)):
                         break
             output = self._read(raw, lambda see: self._look(part, see))
-            seen = captured()
+            scores = [checked_score(target, rows, output) for target in targets]
+            if any(s.stop_gradient for s in scores) and not (spatial and spatial.any_score):
+                reason = "does not depend on the input through differentiable operations"
+                raise UnsupportedModelError(f"the score {reason}")
+            inside = captured()
+            if seen and not names:
+                inside = seen.chosen(count(part), self._read.pick(raw), scores[0])
+                names += inside  # for the batches that follow
+                if seen.overwritten(inside):
+                    return self._backward(
+                        part, rows, targets, names, rules, edit, with_input, spatial
+                    )
             sources = (active.leaves or floats) if active and with_input else floats
-            leaves = [*sources, *seen.values()]
+            leaves = [*sources, *inside.values()]
             results = []
-            for i, target in enumerate(targets):
-                score = checked_score(target, rows, output)
-                if score.stop_gradient:
-                    reason = "does not depend on the input through differentiable operations"
-                    raise UnsupportedModelError(f"the score {reason}")
-                more = i + 1 < len(targets)
-                found = paddle.grad(score, leaves, retain_graph=more, allow_unused=True)
-                pairs = zip(leaves, found, strict=True)
-                grads = [paddle.zeros_like(t) if g is None else g for t, g in pairs]
-                at = dict(zip(seen, map(to_numpy, grads[len(sources) :]), strict=True))
+            for i, score in enumerate(scores):
+                grads = gradients_at(leaves, score, more=i + 1 < len(scores))
+                at = dict(zip(inside, map(to_numpy, grads[len(sources) :]), strict=True))
                 result = Gradients(
                     scores=to_numpy(score),
                     outputs=to_numpy(output),
-                    activations={name: to_numpy(t) for name, t in seen.items()},
+                    activations={name: to_numpy(t) for name, t in inside.items()},
                     gradients=at,
+                    grids=seen.grids(names, count(part)) if seen else {},
                 )
                 if sources and sources[0] is floats[0]:
                     result.input = in_place_of(x, floats, grads)
