@@ -86,9 +86,13 @@ def _places_of(name: str) -> list[tuple[Any, str]]:
     return known[1]
 
 
-def cured() -> contextlib.AbstractContextManager[None]:
-    """Compute rightly, in runs with gradients, what Paddle's backward pass computes wrongly."""
-    return intercepted(_CURES)
+def cured(*names: str) -> contextlib.AbstractContextManager[None]:
+    """Compute rightly, in runs with gradients, what Paddle's backward pass computes wrongly.
+
+    Args:
+        names: the operations to cure; none are all.
+    """
+    return intercepted({name: _CURES[name] for name in names or _CURES})
 
 
 def _layer_norm(original: Operation) -> Operation:

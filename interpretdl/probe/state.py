@@ -42,7 +42,8 @@ def as_it_was(model: Any) -> Iterator[None]:
 
     What a forward pass keeps in the model's layers goes: attributes and buffers that appeared are
     removed, others have the value that they had, and so have lists, dicts and sets among them.
-    Numbers that a layer counts for its owner, as in `self.calls += 1`, stay.
+    Numbers that a layer counts for its owner, as in `self.calls += 1`, stay, and so do those that
+    it adds to a list.
 
     Holds the process-wide lock: one model run at a time.
     """
@@ -106,11 +107,10 @@ def _held_by(layers: list[Any]) -> list[tuple[Any, Any]]:
     waiting: list[Any] = [vars(layer) for layer in layers]
     seen: set[int] = set()
     for container in waiting:
-        if id(container) not in seen:
+        if not container:  # most: a layer has a dozen empty ones for hooks
+            found.append((container, ()))
+        elif id(container) not in seen:
             seen.add(id(container))
-            if not container:
-                found.append((container, ()))
-                continue
             contents = (dict if isinstance(container, dict) else list)(container)
             found.append((container, contents))
             values = contents.values() if isinstance(contents, dict) else contents
@@ -120,6 +120,8 @@ def _held_by(layers: list[Any]) -> list[tuple[Any, Any]]:
 
 def _put_back(held: list[tuple[Any, Any]]) -> None:
     for container, contents in held:
+        if not (container or contents) or _same(container, contents):
+            continue
         if isinstance(container, dict):
             before = contents or {}
             counted = {k: container[k] for k in before if _is_count(before[k], container.get(k))}
@@ -134,6 +136,15 @@ def _put_back(held: list[tuple[Any, Any]]) -> None:
         else:
             container.clear()
             container.update(contents)
+
+
+def _same(container: Any, contents: Any) -> bool:
+    """Whether a container holds what it held, the very same objects. This is nearly always so."""
+    if len(container) != len(contents) or not all(map(operator.is_, container, contents)):
+        return False
+    return not isinstance(container, dict) or all(
+        map(operator.is_, container.values(), contents.values())
+    )
 
 
 def _is_count(before: Any, after: Any) -> bool:

@@ -23,18 +23,39 @@ def images(n: int = 3) -> Any:
     return np.random.default_rng(1).normal(size=(n, 3, 12, 12)).astype(np.float32)
 
 
-class Counting(nn.Layer):
-    """Passes its input on, counts its runs in a buffer, and stops at one of them."""
+class Keeping(nn.Layer):
+    """Passes its input on, keeps all sorts of things, as detectors do, and stops at one run."""
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("runs", paddle.zeros([1]))
         self.register_buffer("mean", paddle.zeros([1]))
+        self.register_buffer("to_come", None)
+        self.last: Any = None
+        self.first = self.kept = paddle.zeros([1])
+        self.feats: list[Any] = [self.kept]
+        self.cache: dict[str, Any] = {"old": [1], "gone": self.kept}
+        self.levels: dict[str, list[Any]] = {"one": [], "two": [self.kept]}
+        self.seen: set[Any] = set()
         self.stop: BaseException | None = None
 
     def forward(self, x: Any) -> Any:
         self.runs = self.runs + 1  # another Tensor in its place
         self.mean.set_value(x.detach().mean().reshape([1]))  # written where it is
+        self.to_come = x.mean()
+        self.register_buffer("anchors", x.mean(), persistable=False)
+        self.inputs = self.last = self.first = x  # one appears, the others get another value
+        self.found = {"boxes": x}
+        self.body = nn.ReLU()
+        if hasattr(self, "kept"):
+            del self.kept
+        self.feats[0] = x
+        self.feats.append(x)
+        self.cache["new"] = x
+        self.cache.pop("gone", None)
+        self.levels["one"].append(x)
+        self.levels["two"].clear()
+        self.seen.add("x")
         paddle.rand([2])
         if self.stop is not None:
             raise self.stop
@@ -47,7 +68,7 @@ def model_in_use() -> Any:
     model = nn.Sequential(
         model[0],
         nn.BatchNorm2D(4, use_global_stats=False),  # writes its statistics in eval mode as well
-        Counting(),
+        Keeping(),
         nn.utils.spectral_norm(nn.Conv2D(4, 4, 3)),
         nn.Dropout(0.5),
         *list(model)[2:],
@@ -78,11 +99,19 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 
 @contextmanager
 def unchanged(model: Any) -> Iterator[None]:
-    before = state_of(model)
+    before, held = state_of(model), contents(model[2])
     try:
         yield
     finally:
         assert differences(before, state_of(model)) == []
+        assert differences(held, contents(model[2])) == []
+
+
+def contents(layer: Keeping) -> dict[str, Any]:
+    """The very things in the layer's lists, dicts and sets."""
+    parts = {"feats": layer.feats, "cache": list(layer.cache.values()), "seen": list(layer.seen)}
+    parts |= layer.levels | {"keys": list(layer.cache)}
+    return {f"{name} {i}": each for name, part in parts.items() for i, each in enumerate(part)}
 
 
 @pytest.mark.parametrize("stop", [None, RuntimeError("here"), KeyboardInterrupt(), MemoryError()])

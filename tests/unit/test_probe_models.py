@@ -120,6 +120,26 @@ def test_a_softmax_is_noticed_once(toy: Any) -> None:
     np.testing.assert_allclose(kept.logits(x).sum(1), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_softmax_in_half_precision_is_noticed(dtype: str, toy: Any) -> None:
+    model, x = Around(toy(), lambda y: F.softmax(y).astype(dtype)), images()
+    with pytest.warns(it.InterpretWarning, match="output_kind='probabilities'"):
+        logits = Probe(model).logits(x)
+    np.testing.assert_allclose(np.exp(logits).sum(axis=1), 1, atol=1e-2)
+
+
+def test_a_softmax_behind_an_lstm_is_noticed() -> None:
+    """To look at its graph, and to free it, is to run it backward: in eval mode Paddle cannot."""
+    model = Run(
+        lambda m, x: F.softmax(m.fc(m.lstm(x)[0][:, -1])), lstm=nn.LSTM(4, 3), fc=nn.Linear(3, 5)
+    )
+    x = np.random.default_rng(0).normal(size=(2, 6, 4)).astype(np.float32)
+    with pytest.warns(it.InterpretWarning, match="output_kind='probabilities'"):
+        logits = Probe(model).logits(x)
+    np.testing.assert_allclose(np.exp(logits), plain_logits(model, x), rtol=1e-5)
+    assert Probe(model).census(x)["rnn"] == 1
+
+
 def test_a_certain_softmax_has_finite_logits(toy: Any) -> None:
     model = Around(toy(), lambda y: F.softmax(1000 * y))
     assert np.isfinite(Probe(model, output_kind="probabilities").logits(images())).all()
