@@ -201,8 +201,15 @@ def _no_gradient(program: Any) -> str:
         return "the old format (.pdmodel) has none in eval mode"
     if not program._program_holder_dict["forward"].support_train:
         return "it was saved without what a backward pass needs"
-    if any(op.name() == "pd_op.rnn" for op in program.program().global_block().ops):
-        return "its recurrent layer was saved without a backward pass"
+    for op in program.program().global_block().ops:
+        name = op.name().removeprefix("pd_op.").removesuffix("_")
+        if name == "rnn":
+            return "its recurrent layer was saved without a backward pass"
+        # Where layers run these are cured, see operations.py.
+        if name == "group_norm" and not op.operands_source()[1].initialized():
+            return "Paddle's backward of a group-norm without a weight is wrong"
+        if name == "batch_norm" and op.attrs()["trainable_statistics"]:
+            return "Paddle's backward of a batch-norm with its batch's statistics is wrong"
     return ""
 
 

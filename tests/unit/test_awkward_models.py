@@ -157,6 +157,25 @@ def test_an_exported_recurrent_network(tmp_path: Path) -> None:
         Probe(program, output=output).gradients(x, ClassScore(0))
 
 
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (lambda: nn.GroupNorm(3, 3, weight_attr=False), "group-norm without a weight"),
+        (lambda: nn.BatchNorm2D(3, use_global_stats=False), "its batch's statistics"),
+    ],
+)
+def test_an_exported_model_whose_gradient_would_be_wrong(
+    layer: Any, reason: str, tmp_path: Path
+) -> None:
+    """In a program Paddle's operations cannot be cured as they are in layers."""
+    network = nn.Sequential(layer(), nn.Flatten(), nn.Linear(3 * 32 * 32, 5))
+    network.eval()
+    program = exported(network, tmp_path)
+    with pytest.raises(it.UnsupportedModelError, match=reason):
+        Probe(program).gradients(images(np.float32), ClassScore(0))
+    assert Probe(program).logits(images(np.float32)).shape == (2, 5)
+
+
 def test_a_part_of_a_model_may_be_exported(tmp_path: Path) -> None:
     model, x, last = resnet(), images(np.float32), nn.Linear(5, 5)
     found, expected = (
