@@ -43,7 +43,7 @@ class _Samples(Target):
     url="https://arxiv.org/abs/1704.02685",
 )
 class DeepLIFTInterpreter(Interpreter):
-    """DeepLIFT with the rescale rule: a change of the score, shared among what changed in the image.
+    """DeepLIFT with the rescale rule: a change of score, shared among what changed in the image.
 
         R = (x - x₀) · m,      m_x = m_y · Δy / Δx at every activation
 
