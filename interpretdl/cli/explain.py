@@ -63,7 +63,6 @@ def explain(
     Prints the most likely classes and writes a picture for each picture given.
     """
     from ..data_processor.heatmaps import STYLES, check_choice, colormap_of
-    from ..interpreter.base import prediction_lines
     from ..registry import METHODS
     from .models import subject_of
     from .options import parse_options
@@ -87,11 +86,7 @@ def explain(
     def one(path: Path) -> list[str]:
         explanation = interpreter.explain(path, label=arg.number_or_name(label), **options)
         explanation.save(targets[path], **drawing)
-        return [
-            *prediction_lines(explanation.top(top)[0]),
-            f"Use label: {explanation.labels[0]}, {explanation.label_names[0]}",
-            f"Wrote {targets[path]}",
-        ]
+        return [*interpreter.report(explanation, top), f"Wrote {targets[path]}"]
 
     for_each(paths, one, "explain", quiet)
 

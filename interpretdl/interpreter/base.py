@@ -126,8 +126,17 @@ class Interpreter(ABC):
         """
 
     def remarks(self, explanation: Explanation) -> list[str]:
-        """Lines that `interpret` prints after the predictions of one image."""
+        """What there is to say of one image's map, lines for `report`."""
         return []
+
+    def report(self, explanation: Explanation, top: int = 10) -> list[str]:
+        """What `interpret` prints of one image: its likely classes, the label used, remarks."""
+        lines: list[str] = []
+        if explanation.probabilities is not None:
+            lines += prediction_lines(explanation.top(top)[0])
+        if explanation.labels[0] >= 0:
+            lines.append(f"Use label: {explanation.labels[0]}, {explanation.label_names[0]}")
+        return lines + self.remarks(explanation)
 
     explain = Explains()
     interpret = Interprets()
@@ -270,11 +279,7 @@ class Interpreter(ABC):
             )
         explanation = self._explained(batch, label, gradient_of, reading, options)
         for one in explanation:
-            if one.probabilities is not None:
-                print("\n".join(prediction_lines(one.top(10)[0])))
-            if one.labels[0] >= 0:
-                print(f"Use label: {one.labels[0]}, {one.label_names[0]}")
-            for line in self.remarks(one):
+            for line in self.report(one):
                 print(line)
         for one, i in zip(explanation, batch.indices, strict=True):
             if paths and paths[i] is not None:
