@@ -40,7 +40,7 @@ class CAMBase(Interpreter):
         """
         if given is None:
             return ()
-        given = given.tolist() if isinstance(given, np.ndarray) else given
+        given = given.tolist() if isinstance(given, np.ndarray | np.generic) else given
         names = tuple(given) if isinstance(given, list | tuple) else (given,)
         if not names:
             raise InputError("target_layer_name is an empty list; name a layer, or give None")

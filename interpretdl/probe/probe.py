@@ -226,7 +226,7 @@ class Probe:
     def _seen(self, x: Inputs) -> tuple[Seen, Tensor]:
         """What the layers give for the first item, and the output as the model gives it."""
         with as_it_was(self.model), contextlib.ExitStack() as stack, paddle.no_grad():
-            seen = Seen(stack, self.model, keep=True)
+            seen = Seen(stack, self.model)
             first = self._tensors(rows_of(checked(x), slice(1)))
             return seen, self._read.pick(call(self.model, first))
 
@@ -257,7 +257,7 @@ class Probe:
         with paddle.no_grad():
             with contextlib.ExitStack() as stack:
                 captured = watch(stack, self.layer, names, edit, leaves=False)
-                seen = Seen(stack, self.model, keep=False) if spatial else None
+                seen = Seen(stack, self.model, names) if spatial else None
                 x = self._tensors(part)
                 self._plan.measure(stack, self._layers.values(), x, False)
                 raw = call(self.model, x)
@@ -300,7 +300,7 @@ class Probe:
                 with contextlib.ExitStack() as stack:
                     active = stack.enter_context(rules.applied(self.model)) if rules else None
                     captured = watch(stack, self.layer, names, edit, leaves=True)
-                    seen = Seen(stack, self.model, keep=not names) if spatial else None
+                    seen = Seen(stack, self.model, names or None) if spatial else None
                     self._plan.measure(stack, self._layers.values(), x, True)
                     # A copy: a model that works in place may not write on a leaf.
                     copy = active.begin(x) if active else each(x, lambda tensor: tensor.clone())

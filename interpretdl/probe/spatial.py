@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ __all__ = ["Seen", "Spatial", "names_of"]
 _PREFIX = 8
 # Where the grid is a smaller one than any that was seen, less is taken for a coincidence.
 _PREFIX_OF_A_GUESS = 2
+_HEIGHT: dict[str | None, int] = {"NCHW": 2, "NHWC": 1}
+_NORMS = (nn.BatchNorm, nn.BatchNorm2D, nn.SyncBatchNorm, nn.GroupNorm, nn.InstanceNorm2D)
 _NONE = "no layer of this model has an output [N, C, h, w] with h and w above 1"
 
 
@@ -51,21 +54,25 @@ class Seen:
     Hooks are attached until `stack` closes.
 
     Args:
-        model: all of its sublayers are looked at.
-        keep: keep the outputs themselves, not only their shapes. In a run with gradients, one that
-            is not connected to the input becomes a leaf.
+        model: its sublayers are looked at.
+        names: the layers whose shapes are wanted. None: all layers, and their outputs are kept; in
+            a run with gradients an output that is not connected to the input becomes a leaf.
 
     Raises:
         UnsupportedModelError: the model is a program without layers.
     """
 
-    def __init__(self, stack: contextlib.ExitStack, model: Any, *, keep: bool) -> None:
+    def __init__(
+        self, stack: contextlib.ExitStack, model: Any, names: Sequence[str] | None = None
+    ) -> None:
         refuse_program(model, "no layer can be looked at")
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self._layers, self._keep = dict(model.named_sublayers()), keep
+        self._layers, self._keep = dict(model.named_sublayers()), names is None
         self._outputs: dict[str, tuple[Tensor, int]] = {}
         for name, layer in self._layers.items():
-            stack.callback(layer.register_forward_post_hook(self._hook(name)).remove)
+            # A hook costs as much as a small layer, which a large network has hundreds of.
+            if names is None or name in names or _tells_size(layer):
+                stack.callback(layer.register_forward_post_hook(self._hook(name)).remove)
 
     def grids(self, names: Sequence[str], items: int) -> dict[str, Grid]:
         """How the outputs of layers are spread, where it is known.
@@ -120,6 +127,7 @@ class Seen:
             if not isinstance(output, paddle.Tensor):
                 return None
             self.shapes.pop(name, None)
+            self._outputs.pop(name, None)
             self.shapes[name] = tuple(output.shape)
             if not self._keep or output.ndim not in (3, 4) or not output.is_floating_point():
                 return None
@@ -134,25 +142,28 @@ class Seen:
 
     def _candidates(self, items: int, final: Tensor) -> Iterator[tuple[str, Tensor, Grid]]:
         """Layers to take, the best first, with outputs and grids."""
-        sure: list[tuple[str, Tensor, Grid]] = []
-        others: list[tuple[str, Tensor, Grid]] = []
+        unsure: list[tuple[str, Tensor, Grid]] = []
         known: set[int] = {id(final)}
-        for name in reversed(self.shapes):
-            found = self._grid(name, items) if name in self._outputs else None
-            tensor = self._outputs[name][0] if found else final
-            if not found or min(found[0].height, found[0].width) < 2:
+        for name in reversed(self._outputs):
+            tensor, found = self._outputs[name][0], self._grid(name, items)
+            # A block gives what its last layer gave.
+            if not found or min(found[0].height, found[0].width) < 2 or id(tensor) in known:
                 continue
-            if id(tensor) not in known:  # a block gives what its last layer gave
-                known.add(id(tensor))
-                (sure if found[1] else others).append((name, tensor, found[0]))
-        return (c for c in sure + others if not is_attention(to_numpy(c[1])))
+            known.add(id(tensor))
+            if is_attention(to_numpy(tensor)):
+                continue
+            if found[1]:
+                yield name, tensor, found[0]
+            else:
+                unsure.append((name, tensor, found[0]))
+        yield from unsure
 
     def _grid(self, name: str, items: int) -> tuple[Grid, bool] | None:
         """The grid of a layer's output, and whether the layer is one that is taken by itself."""
         layer, shape = self._layers[name], self.shapes[name]
         if shape[0] != items or len(shape) not in (3, 4):
             return None
-        sizes = self._sizes()
+        sizes = self._sizes
         if len(shape) == 3:
             size = _size_of(shape[1], sizes) if _format(layer) != "NCL" and shape[2] > 1 else None
             # Within attention and perceptrons dense layers give parts of a step.
@@ -169,17 +180,21 @@ class Seen:
         else:
             grid = Grid("first", *first)
             # [N, heads, T, …] beside [N, T, C]: something within attention
-            tokens = {s[1] for s in self.shapes.values() if len(s) == 3 and s[0] == items}
-            sure = tokens.isdisjoint(last)
+            sure = self._token_counts.isdisjoint(last)
         return grid, sure
 
+    @functools.cached_property
+    def _token_counts(self) -> set[int]:
+        return {shape[1] for shape in self.shapes.values() if len(shape) == 3}
+
+    @functools.cached_property
     def _sizes(self) -> dict[tuple[int, int], bool]:
-        """Sizes above 1 that convolutions, poolings and the like gave, and their halvings;
-        whether a size was seen itself."""
+        """Sizes above 1 that were seen, and their halvings; whether a size was seen itself."""
         sizes: dict[tuple[int, int], bool] = {}
         for name, shape in self.shapes.items():
-            if len(shape) == 4 and _format(self._layers[name]) in ("NCHW", "NHWC"):
-                at = 2 if _format(self._layers[name]) == "NCHW" else 1
+            layer = self._layers[name]
+            if len(shape) == 4 and _tells_size(layer):
+                at = _HEIGHT[_format(layer)]
                 sizes[shape[at], shape[at + 1]] = True
         for h, w in list(sizes):
             while min(h, w) > 2:
@@ -196,8 +211,8 @@ class Seen:
                 continue
             if _depends(score, tensor, lambda gradient: gradient[:, 1:]):
                 return (
-                    f"name a layer of tokens, such as target_layer_name={name!r} {tensor.shape}, "
-                    "and give reshape_transform="
+                    "name a layer of tokens, such as target_layer_name="
+                    f"{name!r} {list(tensor.shape)}, and give reshape_transform="
                 )
         return "name a layer with target_layer_name=, and give reshape_transform="
 
@@ -210,6 +225,14 @@ def _size_of(tokens: int, sizes: dict[tuple[int, int], bool]) -> tuple[int, int]
         if 0 <= tokens - h * w <= (_PREFIX if seen else _PREFIX_OF_A_GUESS)
     ]
     return min(fitting)[1:] if fitting else None
+
+
+def _tells_size(layer: Any) -> bool:
+    """Whether it is sure where a layer's output has height and width: convolutions, poolings …
+
+    Normalizations are left out; they keep the size.
+    """
+    return _format(layer) in _HEIGHT and not isinstance(layer, _NORMS)
 
 
 def _of_last_axis(layer: Any) -> bool:

@@ -66,3 +66,21 @@ def test_a_second_call_is_a_first_one(method: Any, toy: Any) -> None:
 def test_use_cuda(toy: Any) -> None:
     with pytest.warns(DeprecationWarning, match="device="):
         it.ScoreCAMInterpreter(toy(), use_cuda=False)
+
+
+@pytest.mark.parametrize("method", [m for m in it.registry.methods().values() if m.needs_layer])
+def test_a_class_in_the_place_of_a_layer(method: Any, toy: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype(np.float32)
+    interpreter = method.cls(toy(), class_names=["sparrow", "tiger cat, moggy", "c", "d", "e"])
+    target = it.ClassScore(1)
+    for given in (1, np.int64(1), [1, 3], np.array([1, 3]), target):
+        for call in (interpreter.explain, interpreter.interpret):
+            with pytest.raises(it.InputError, match=r"write label=[\[1C]"):
+                call(x, given)
+    for name in ("tiger cat", "Moggy"):
+        with pytest.raises(it.LayerNotFoundError, match=f"a class, not a layer; .*label='{name}"):
+            interpreter.explain(x, name)
+    with pytest.raises(it.LayerNotFoundError, match="no layer 'tiger'"):
+        interpreter.explain(x, "tiger")
+    with pytest.raises(it.LayerNotFoundError, match="no layer 'sparrow'"):
+        method.cls(toy()).explain(x, "sparrow")  # without names of classes
