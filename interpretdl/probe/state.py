@@ -51,6 +51,7 @@ def as_it_was(model: Any) -> Iterator[None]:
         layers = model.sublayers(include_self=True)
         variables = [*model.parameters(), *model.buffers()]
         stopped = [v.stop_gradient for v in variables]
+        modes = [(layer, layer.training) for layer in layers]
         random_state = paddle.get_rng_state()
         written, held, outer = _written_in_eval(layers), _held_by(layers), _owner[0]
         try:
@@ -62,6 +63,8 @@ def as_it_was(model: Any) -> Iterator[None]:
             with _differentiable(layers):
                 yield
         finally:
+            for layer, mode in modes:  # first: then most layers' attributes are what they were
+                vars(layer)["training"] = mode
             _put_back(held)
             for v, stop in zip(variables, stopped, strict=True):
                 v.stop_gradient = stop
