@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data_processor.readers import Batch
-from ..errors import InputError, ResourceError, warn
+from ..errors import InputError, ResourceError, UnsupportedModelError, warn
 from ..explanation import Explanation
 from ..probe import OutputKind
 from ..record import plain
@@ -197,6 +197,11 @@ class Interpreter(ABC):
             result = Attribution(result)
         if outputs is None:
             outputs = self.probe.logits(x) if result.outputs is None else result.outputs
+        if len(outputs) != len(batch):
+            raise UnsupportedModelError(
+                f"the model gives {len(outputs)} rows for {len(batch)} items; pick an output with "
+                "a row for each with output="
+            )
         target = settled(target, outputs)
         of = getattr(target, "of", None)
         classes = outputs.ndim == 2

@@ -151,9 +151,8 @@ def _same(container: Any, contents: Any) -> bool:
 
 
 def _is_count(before: Any, after: Any) -> bool:
-    """Whether a number has changed: what a layer counts for its owner stays counted."""
-    numbers = type(before) in (int, float) and type(after) in (int, float)
-    return numbers and before is not after
+    """Whether a whole number has grown: what a layer counts for its owner stays counted."""
+    return type(before) is type(after) is int and bool(after > before)
 
 
 # -- programs --------------------------------------------------------------------------------------

@@ -194,3 +194,14 @@ def test_one_path_for_two_images_is_refused_before_the_work(toy: Any, tmp_path: 
     with pytest.raises(it.InputError, match="one file for several"):
         it.GradientInterpreter(toy()).interpret(x, visual=False, save_path=[path, path])
     assert not path.exists()
+
+
+def test_a_model_with_fewer_rows_than_items() -> None:
+    """One answer for a whole batch is none for each picture."""
+
+    class Mean(nn.Layer):
+        def forward(self, x: Any) -> Any:
+            return x.mean([0, 2, 3]).unsqueeze(0)
+
+    with pytest.raises(it.UnsupportedModelError, match="1 rows for 3 items"):
+        it.GradientInterpreter(Mean(), batch_size=3).explain(images())
