@@ -314,7 +314,8 @@ class Probe:
                 raise UnsupportedModelError(f"the score {reason}")
             inside = captured()
             if seen and not names:
-                inside = seen.chosen(count(part), self._read.pick(raw), scores[0])
+                final, any_score = self._read.pick(raw), bool(spatial and spatial.any_score)
+                inside = seen.chosen(count(part), final, scores[0], any_score)
                 names += inside  # for the batches that follow
                 if seen.overwritten(inside):
                     return self._backward(

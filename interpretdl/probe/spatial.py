@@ -94,28 +94,37 @@ class Seen:
                 return name
         raise UnsupportedModelError(f"{_NONE}; name a layer with target_layer_name=")
 
-    def chosen(self, items: int, final: Tensor, score: Tensor) -> dict[str, Tensor]:
+    def chosen(
+        self, items: int, final: Tensor, score: Tensor, any_score: bool
+    ) -> dict[str, Tensor]:
         """The last layer that is spread over the picture and on whose places the score depends.
-
-        Where the score depends on none, the last of them all.
 
         Args:
             final: the model's output; a layer that gives it is not taken.
+            any_score: where the score depends on none, the last of them all.
 
         Raises:
-            UnsupportedModelError: no layer is known to be spread over the picture.
+            UnsupportedModelError: the score depends on no layer that is known to be spread over the
+                picture.
         """
         last: dict[str, Tensor] = {}
         for name, tensor, grid in self._candidates(items, final):
-            last = last or {name: tensor}
+            last.setdefault(name, tensor)
             if _depends(score, tensor, grid.places):
                 return {name: tensor}
+        if last and not any_score:
+            raise UnsupportedModelError(
+                "the score's gradient is 0 at every layer that is spread over the picture "
+                f"({', '.join(list(last)[:4])}, …). A probability that has reached 0 or 1 and units "
+                "that are all off are the usual reasons: take gradient_of='logit', or name one of "
+                "these layers with target_layer_name= to have its map all the same"
+            )
         if not last:
             raise UnsupportedModelError(
                 f"{_NONE}, or tokens [N, T, C] of a known grid of patches; "
                 f"{self._advice(items, score)}"
             )
-        return last
+        return dict([next(iter(last.items()))])
 
     def overwritten(self, layers: Iterable[str]) -> bool:
         """Whether something that followed one of the layers has worked in place on its output."""

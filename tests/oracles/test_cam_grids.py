@@ -348,9 +348,14 @@ def test_a_target_without_gradient(method: str) -> None:
 
 
 def test_a_score_that_depends_on_no_layer() -> None:
+    def nothing(output: Any) -> Any:
+        return output[:, 0] * 0
+
     interpreter = it.HiResCAMInterpreter(paddle_models.resnet())
+    with pytest.raises(it.UnsupportedModelError, match=r"is 0 at every layer .*blocks.*name one"):
+        interpreter.explain(images(1), label=nothing)
     with pytest.warns(it.InterpretWarning, match="zero everywhere"):
-        found = interpreter.explain(images(1), label=lambda output: output[:, 0] * 0)
+        found = interpreter.explain(images(1), label=nothing, target_layer_name="blocks")
     assert found.values.shape == (1, 4, 4)
 
 
