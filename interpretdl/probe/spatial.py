@@ -115,9 +115,9 @@ class Seen:
         if last and not any_score:
             raise UnsupportedModelError(
                 "the score's gradient is 0 at every layer that is spread over the picture "
-                f"({', '.join(list(last)[:4])}, …). A probability that has reached 0 or 1 and units "
-                "that are all off are the usual reasons: take gradient_of='logit', or name one of "
-                "these layers with target_layer_name= to have its map all the same"
+                f"({', '.join(list(last)[:4])}, …). The usual reasons are a probability that has "
+                "reached 0 or 1, and units that are all off: take gradient_of='logit', or name one "
+                "of these layers with target_layer_name= to have its map all the same"
             )
         if not last:
             raise UnsupportedModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,6 @@ def test_mypy_sees_wrong_arguments(tmp_path: Path, root: Path) -> None:
         check=False,
     )
     wrong = [i for i, line in enumerate(CALLS.splitlines(), 1) if line.endswith("# wrong")]
-    lines = [line for line in done.stdout.splitlines() if line.startswith(str(file))]
-    seen = {int(line.split(":")[1]) for line in lines if " error: " in line}
+    # mypy's cache may know the file by the name that it had in an earlier run
+    seen = {int(line) for line in re.findall(r"calls\.py:(\d+): error: ", done.stdout)}
     assert seen == set(wrong), done.stdout
