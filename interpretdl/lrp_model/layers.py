@@ -17,7 +17,6 @@ from paddle import nn
 
 from ..errors import InputError
 from ..preprocessing import Preprocessing
-from ..probe.state import in_use
 from ..targets import Target
 
 __all__ = ["Add", "RelevanceModel", "imagenet_class_names"]
@@ -69,8 +68,7 @@ class RelevanceModel(nn.Layer):
 
     def __call__(self, x: paddle.Tensor, *args: Any, **kwargs: Any) -> Any:
         """Run the network; your last input is remembered for `relprop`, but not kept alive."""
-        if not in_use():
-            self.__dict__["_last_input"] = weakref.ref(x)
+        self.__dict__["_last_input"] = weakref.ref(x)
         return super().__call__(x, *args, **kwargs)
 
     def relprop(self, R: Any, alpha: float = 1) -> paddle.Tensor:

@@ -37,7 +37,7 @@ from .inputs import Inputs, call, checked, count, each, in_place_of, listed, row
 from .operations import cured
 from .output import OutputKind, OutputReader
 from .spatial import Seen, Spatial, names_of
-from .state import as_it_was, check_device, check_differentiable, place_of, refuse_program
+from .state import as_it_was, check_device, check_differentiable, copy_of, place_of, refuse_program
 
 __all__ = ["Probe"]
 
@@ -45,9 +45,9 @@ __all__ = ["Probe"]
 class Probe:
     """Runs a model and leaves no trace on it.
 
-    On return, on error and on Ctrl-C alike the parameters, buffers, every sublayer's `training`,
-    every `stop_gradient` and `.grad`, the hooks and the global random state are what they were.
-    While it runs, the model is in eval mode with its parameters frozen.
+    A copy of the model's layers runs, in eval mode, with the model's own parameters, frozen. The
+    model itself is not touched: other threads may run it meanwhile, and nothing that a forward pass
+    keeps in the layers stays. The global random state is put back.
 
     Args:
         model: paddle.nn.Layer whose arguments have one row per item.
@@ -74,9 +74,8 @@ class Probe:
         if not isinstance(model, paddle.nn.Layer):
             network = getattr(model, "network", None)
             if not isinstance(network, paddle.nn.Layer):
-                raise InputError(
-                    f"model must be a paddle.nn.Layer or a paddle.Model; got {type(model).__name__}"
-                )
+                kind = type(model).__name__
+                raise InputError(f"model must be a paddle.nn.Layer or a paddle.Model; got {kind}")
             model = network
         self.model = model
         self.output, self.output_kind = output, output_kind
@@ -87,7 +86,7 @@ class Probe:
     @property
     def _layers(self) -> dict[str, Any]:
         """Asked anew each time: a layer may have been exchanged for another."""
-        return dict(self.model.named_sublayers())
+        return dict(copy_of(self.model).named_sublayers())
 
     # -- what can be asked ---------------------------------------------------------------------
 
@@ -226,9 +225,9 @@ class Probe:
     def _seen(self, x: Inputs) -> tuple[Seen, Tensor]:
         """What the layers give for the first item, and the output as the model gives it."""
         with as_it_was(self.model), contextlib.ExitStack() as stack, paddle.no_grad():
-            seen = Seen(stack, self.model)
+            seen = Seen(stack, copy_of(self.model))
             first = self._tensors(rows_of(checked(x), slice(1)))
-            return seen, self._read.pick(call(self.model, first))
+            return seen, self._read.pick(call(copy_of(self.model), first))
 
     def census(self, x: Inputs) -> Counter[str]:
         """How often each operation ran between the input and the output, for the first image.
@@ -257,10 +256,10 @@ class Probe:
         with paddle.no_grad():
             with contextlib.ExitStack() as stack:
                 captured = watch(stack, self.layer, names, edit, leaves=False)
-                seen = Seen(stack, self.model, names) if spatial else None
+                seen = Seen(stack, copy_of(self.model), names) if spatial else None
                 x = self._tensors(part)
                 self._plan.measure(stack, self._layers.values(), x, False)
-                raw = call(self.model, x)
+                raw = call(copy_of(self.model), x)
             output = self._read(raw, lambda see: self._look(part, see))
             return Gradients(
                 scores=np.empty(0)
@@ -298,13 +297,15 @@ class Probe:
                 raise UnsupportedModelError("rules need a model with one input")
             while True:
                 with contextlib.ExitStack() as stack:
-                    active = stack.enter_context(rules.applied(self.model)) if rules else None
+                    active = (
+                        stack.enter_context(rules.applied(copy_of(self.model))) if rules else None
+                    )
                     captured = watch(stack, self.layer, names, edit, leaves=True)
-                    seen = Seen(stack, self.model, names or None) if spatial else None
+                    seen = Seen(stack, copy_of(self.model), names or None) if spatial else None
                     self._plan.measure(stack, self._layers.values(), x, True)
                     # A copy: a model that works in place may not write on a leaf.
                     copy = active.begin(x) if active else each(x, lambda tensor: tensor.clone())
-                    raw = call(self.model, copy)
+                    raw = call(copy_of(self.model), copy)
                     if active is None or active.settled(self._read.pick(raw)):
                         break
             output = self._read(raw, lambda see: self._look(part, see))
@@ -390,7 +391,7 @@ class Probe:
             first = self._tensors(rows_of(x, slice(1)))
             for tensor in listed(first):
                 tensor.stop_gradient = not tensor.is_floating_point()
-            output = self._read.pick(call(self.model, each(first, lambda tensor: tensor.clone())))
+            output = self._read.pick(call(copy_of(self.model), each(first, lambda t: t.clone())))
             try:
                 return see(output)
             finally:

@@ -1,13 +1,12 @@
-"""What a model and its device are like, and putting a model back as it was."""
+"""What a model and its device are like, and running a model that is left as it was."""
 
 from __future__ import annotations
 
 import contextlib
-import operator
+import functools
 import threading
 import warnings
 import weakref
-from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,13 +16,15 @@ from paddle.jit.pir_translated_layer import PirTranslatedLayer
 from paddle.jit.translated_layer import TranslatedLayer
 
 from ..errors import InputError, UnsupportedModelError, warn
+from .copies import Copies
 
 __all__ = [
     "as_it_was",
     "check_device",
     "check_differentiable",
-    "in_use",
+    "copy_of",
     "is_program",
+    "original_of",
     "place_of",
     "refuse_program",
 ]
@@ -33,126 +34,70 @@ _LOCK = threading.RLock()
 _owner: list[int | None] = [None]  # the thread that runs a model
 # Programs with a backward pass, as a model from paddle.jit.load keeps them for itself.
 _programs: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
-_CONTAINERS = frozenset({dict, OrderedDict, defaultdict, list, set})
+_running: list[Copies] = []
 
 
 @contextlib.contextmanager
 def as_it_was(model: Any) -> Iterator[None]:
-    """Eval mode and frozen parameters inside; everything back on exit, whatever happened.
+    """Let this thread run a copy of the model, in eval mode, with its parameters frozen.
 
-    What a forward pass keeps in the model's layers goes: attributes and buffers that appeared are
-    removed, others have the value that they had, and so have lists, dicts and sets among them.
-    Numbers that a layer counts for its owner, as in `self.calls += 1`, stay, and so do those that
-    it adds to a list.
+    Inside, `copy_of(model)` is the copy, and a layer of the model that is called all the same, say
+    from an object that holds it, is the copy's. The model itself is not touched, so that other
+    threads may run it meanwhile. On exit the copy is gone, with all that a forward pass kept in its
+    layers, and the global random state is what it was.
 
-    Holds the process-wide lock: one model run at a time.
+    Holds the process-wide lock: one explanation at a time.
     """
     with _LOCK:
-        layers = model.sublayers(include_self=True)
-        variables = [*model.parameters(), *model.buffers()]
-        stopped = [v.stop_gradient for v in variables]
-        modes = [(layer, layer.training) for layer in layers]
         random_state = paddle.get_rng_state()
-        written, held, outer = _written_in_eval(layers), _held_by(layers), _owner[0]
+        copies, outer, call = Copies(model), _owner[0], paddle.nn.Layer.__call__
+        for original, layer in copies.layers:
+            _set_eval(original, layer)
         try:
+            _running.append(copies)
             _owner[0] = threading.get_ident()
-            for layer in layers:
-                _set_eval(layer)
-            for v in variables:
-                v.stop_gradient = True
-            with _differentiable(layers):
+            if outer is None:
+                paddle.nn.Layer.__call__ = _on_the_copy(call)
+            with _differentiable([layer for _, layer in copies.layers]):
                 yield
         finally:
-            for layer, mode in modes:  # first: then most layers' attributes are what they were
-                vars(layer)["training"] = mode
-            _put_back(held)
-            for v, stop in zip(variables, stopped, strict=True):
-                v.stop_gradient = stop
-            for tensor, value in written:
-                if tensor.numpy().tobytes() != value.numpy().tobytes():
-                    tensor.set_value(value)
-            paddle.set_rng_state(random_state)
+            paddle.nn.Layer.__call__ = call
             _owner[0] = outer
+            _running.pop()
+            paddle.set_rng_state(random_state)
 
 
-def in_use() -> bool:
-    """Whether this code is called by a model that the probe is running."""
-    return _owner[0] == threading.get_ident()
+def _on_the_copy(call: Any) -> Any:
+    @functools.wraps(call)
+    def run(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        return call(copy_of(layer), *args, **kwargs)
+
+    return run
 
 
-def _set_eval(layer: Any) -> None:
+def copy_of(layer: Any) -> Any:
+    """The copy of a layer in the run that this code is called from; itself outside of one."""
+    if _owner[0] == threading.get_ident():
+        for copies in reversed(_running):
+            if (copy := copies.of(layer)) is not layer:
+                return copy
+    return layer
+
+
+def original_of(model: Any) -> Any:
+    """The model that is run on this copy; itself if it is none."""
+    return next((c.original for c in reversed(_running) if c.model is model), model)
+
+
+def _set_eval(original: Any, layer: Any) -> None:
     """Eval mode, with gradients: what was made static for eval mode has no backward pass."""
     vars(layer)["training"] = False
     if is_program(layer):
         # Not eval mode's program. Dropout and batch-norm were saved as they are in eval mode.
         layer._is_test = bool(_no_gradient(layer))
-        layer._partial_program_layers = _programs.setdefault(layer, {})
+        layer._partial_program_layers = _programs.setdefault(original, {})
     elif isinstance(layer.forward, StaticFunction):
         vars(layer)["forward"] = layer.forward.dygraph_function
-
-
-def _written_in_eval(layers: list[Any]) -> list[tuple[paddle.Tensor, paddle.Tensor]]:
-    """Tensors that a forward pass may write in eval mode too, each with a copy.
-
-    Buffers, and the running statistics (parameters, in Paddle) of a batch-norm that is told to
-    use its batch's own. A new LSTM has a buffer without memory, of which there is no copy.
-    """
-    found = [tensor for layer in layers for tensor in layer._buffers.values()]
-    for layer in layers:
-        if getattr(layer, "_use_global_stats", None) is False:
-            found += [layer._parameters.get(name) for name in ("_mean", "_variance")]
-    return [(t, t.detach().clone()) for t in found if t is not None and t._is_initialized()]
-
-
-def _held_by(layers: list[Any]) -> list[tuple[Any, Any]]:
-    """The layers' attributes, and the lists, dicts and sets in them, each with its contents."""
-    found: list[tuple[Any, Any]] = []
-    waiting: list[Any] = [vars(layer) for layer in layers]
-    seen: set[int] = set()
-    for container in waiting:
-        if not container:  # most: a layer has a dozen empty ones for hooks
-            found.append((container, ()))
-        elif id(container) not in seen:
-            seen.add(id(container))
-            contents = (dict if isinstance(container, dict) else list)(container)
-            found.append((container, contents))
-            values = contents.values() if isinstance(contents, dict) else contents
-            waiting += [value for value in values if type(value) in _CONTAINERS]
-    return found
-
-
-def _put_back(held: list[tuple[Any, Any]]) -> None:
-    for container, contents in held:
-        if not (container or contents) or _same(container, contents):
-            continue
-        if isinstance(container, dict):
-            before = contents or {}
-            counted = {k: container[k] for k in before if _is_count(before[k], container.get(k))}
-            if len(container) != len(before) or not all(map(operator.is_, container, before)):
-                container.clear()  # their order counts too
-            container.update(before)
-            container.update(counted)
-        elif isinstance(container, list):
-            added = container[len(contents) :]
-            if not (added and all(isinstance(each, int | float) for each in added)):
-                container[:] = contents
-        else:
-            container.clear()
-            container.update(contents)
-
-
-def _same(container: Any, contents: Any) -> bool:
-    """Whether a container holds what it held, the very same objects. This is nearly always so."""
-    if len(container) != len(contents) or not all(map(operator.is_, container, contents)):
-        return False
-    return not isinstance(container, dict) or all(
-        map(operator.is_, container.values(), contents.values())
-    )
-
-
-def _is_count(before: Any, after: Any) -> bool:
-    """Whether a whole number has grown: what a layer counts for its owner stays counted."""
-    return type(before) is type(after) is int and bool(after > before)
 
 
 # -- programs --------------------------------------------------------------------------------------

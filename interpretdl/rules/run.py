@@ -12,7 +12,7 @@ import paddle
 
 from ..errors import UnsupportedModelError
 from ..probe.operations import Operation, intercepted
-from ..probe.state import is_program
+from ..probe.state import is_program, original_of
 from .activation import PassThrough
 from .base import Observer, Rule, Site
 from .canonize import Layers, Linear, plan_of
@@ -109,7 +109,7 @@ class Run:
     def __init__(self, composite: Composite, model: Any) -> None:
         self.composite, self.model = composite, model
         self.leaves: list[Tensor] = []
-        self._plan = plan_of(model)
+        self._plan = plan_of(original_of(model))
         inspect = self._plan.begin()
         kind = (
             *(composite.name, composite.must_reach, composite.harmless, type(composite.first)),

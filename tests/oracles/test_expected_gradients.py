@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,19 @@ class Net(nn.Layer):
         self.to(dtype="float64")
         self.first.weight.set_value(self.v)
         self.last.weight.set_value(self.w)
-        self.rows = self.runs = 0
+        self.counts = Counter[str]()  # shared with the copy that the probe runs
+
+    @property
+    def rows(self) -> int:
+        return self.counts["rows"]
+
+    @property
+    def runs(self) -> int:
+        return self.counts["runs"]
 
     def forward(self, x: Any) -> Any:
-        self.rows += len(x)
-        self.runs += 1
+        self.counts["rows"] += len(x)
+        self.counts["runs"] += 1
         return self.last(self.act(self.first(self.flat(x))))
 
     def hidden(self, x: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -180,11 +181,10 @@ def test_a_model_that_never_runs_twice_alike_is_refused() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.layers = nn.LayerList([nn.Linear(4, 4) for _ in range(40)])
-            self.calls = 0
+            self.calls = itertools.count()  # shared with the copy that the probe runs
 
         def forward(self, x: Any) -> Any:
-            self.calls += 1
-            return self.layers[self.calls % 40](x)
+            return self.layers[next(self.calls) % 40](x)
 
     x = np.ones((1, 4), np.float32)
     with pytest.raises(UnsupportedModelError, match="another way each time"):
