@@ -16,7 +16,8 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 
 __all__ = ["Copies"]
 
-_DICTS = frozenset({dict, OrderedDict, defaultdict})
+_PLAIN = frozenset({int, float, str, bool, type(None)})
+_CONTAINERS = frozenset({dict, OrderedDict, defaultdict, list, set})
 _FUNCTIONS = (types.MethodType, types.FunctionType, functools.partial, StaticFunction)
 
 
@@ -41,7 +42,11 @@ class Copies:
         for layer in originals:
             self._copy_tensors(layer)
         for layer, copy in self.layers:
-            vars(copy).update({k: self._of(value) for k, value in vars(layer).copy().items()})
+            held = vars(copy)
+            held.update(vars(layer))
+            for name, value in vars(layer).copy().items():
+                if type(value) not in _PLAIN:
+                    held[name] = self._of(value)
         self.original, self.model = model, self._by_id[id(model)]
 
     def of(self, layer: Any) -> Any:
@@ -63,8 +68,8 @@ class Copies:
     def _of(self, value: Any) -> Any:
         """The copy of what a layer holds."""
         kind = type(value)
-        if kind in _DICTS or kind is list or kind is set:
-            return self._container(value)
+        if kind in _CONTAINERS:  # most are empty: a layer has a dozen for hooks
+            return self._container(value) if value else value.copy()
         if kind is tuple:
             return tuple(map(self._of, value))
         if isinstance(value, _FUNCTIONS):
@@ -75,8 +80,6 @@ class Copies:
         if id(value) in self._by_id:
             return self._by_id[id(value)]
         new = value.copy()
-        if not new:  # most: a layer has a dozen empty ones for hooks
-            return new
         self._by_id[id(value)] = new  # first, for one that holds itself
         self._kept.append(value)
         if isinstance(new, dict):
