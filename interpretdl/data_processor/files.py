@@ -7,10 +7,13 @@ Ctrl-C leaves what was there before.
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import math
 import os
 import secrets
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -22,33 +25,134 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, InterpretError, ResourceError, did_you_mean
 
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 __all__ = [
     "FIGURE_SUFFIXES",
+    "MAX_NAME_BYTES",
     "SAVE_SUFFIXES",
     "atomic_path",
     "check_writable",
     "read_archive",
+    "short",
     "write_archive",
 ]
 
 FIGURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf", ".svg")
 SAVE_SUFFIXES = (*FIGURE_SUFFIXES, ".npz")
 MAX_ARCHIVE_BYTES = 8 * 2**30
+MAX_NAME_BYTES = 255
+_SLOTS = 1000
 _METADATA = "metadata"
 
 
-def _temporary(path: Path) -> Path:
-    # short, so that a name of the greatest length allowed still has room; same suffix, because
-    # writers choose the format by it
-    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix}")
+def _place(path: str | os.PathLike[str]) -> Path:
+    """The file that a path leads to, symbolic links followed, if a file can stand there."""
+    if not os.fspath(path):
+        raise ResourceError("cannot write to an empty path; give a file name")
     try:
-        temporary.open("xb").close()  # not tempfile: its files are private whatever the umask
+        target = Path(os.path.realpath(path))
+        mode = os.stat(target).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return target
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        reason = getattr(error, "strerror", None) or error
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            reason = f"a name in it is over {MAX_NAME_BYTES} bytes, or all of it is too long"
+        raise ResourceError(f"cannot write {short(path)}: {reason}; give another name") from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ResourceError(
+            f"cannot write {target}: it is a pipe, socket or device, which a file would replace; "
+            "give the name of a file"
+        )
+    return target
+
+
+def short(path: object, longest: int = 60) -> str:
+    """A path for a message, shortened in the middle."""
+    text = str(path)
+    return text if len(text) <= longest else f"{text[: longest // 2]}…{text[-longest // 2 :]}"
+
+
+@contextlib.contextmanager
+def _temporary(target: Path) -> Iterator[Path]:
+    """An empty file beside `target`, removed in the end if it is still there.
+
+    Its name follows from the target's, and it is locked while it is used. So what a killed process
+    left is known by its name and by not being locked, and the next writer removes it.
+    """
+    try:
+        temporary, lock = _locked_file(target)
     except OSError as error:
         raise ResourceError(
-            f"cannot write {path}: {error.strerror or error}; give a folder that exists and that "
-            "you may write to"
+            f"cannot write {short(target)}: {error.strerror or error}; give a folder that exists "
+            "and that you may write to"
         ) from error
-    return temporary
+    try:
+        yield temporary
+    except BaseException:
+        # Only then: once it was renamed, the name may be another process's.
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked_file(target: Path) -> tuple[Path, int | None]:
+    # short, so that a name of the greatest length allowed still has room; same suffix, because
+    # writers choose the format by it; not tempfile: its files are private whatever the umask
+    stem = f".interpretdl-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}"
+    for slot in range(_SLOTS):  # one is enough, unless several processes write the same file
+        place = slot if fcntl else secrets.token_hex(8)
+        temporary = target.with_name(f"{stem}-{place}{target.suffix}")
+        _remove_if_abandoned(temporary)
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue
+        if not fcntl:  # Windows, where an open file cannot be renamed
+            os.close(descriptor)
+            return temporary, None
+        if _lock(descriptor, temporary):
+            return temporary, descriptor
+        os.close(descriptor)
+    raise OSError(errno.EBUSY, "other processes are writing it")
+
+
+def _lock(descriptor: int, path: Path) -> bool:
+    """Whether this process now holds the file, and it still has its name."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    if not fcntl:
+        return
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:  # usually: there is none
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+            path.unlink()
+    except OSError:  # somebody writes it
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def check_writable(path: str | os.PathLike[str], suffixes: tuple[str, ...] = SAVE_SUFFIXES) -> Path:
@@ -66,11 +170,9 @@ def check_writable(path: str | os.PathLike[str], suffixes: tuple[str, ...] = SAV
 
     Raises:
         ResourceError: the folder is missing or read-only, the file is read-only, the path is a
-            folder, or the ending is not allowed.
+            folder, pipe or device, or the ending is not allowed.
     """
-    target = Path(os.path.realpath(path))
-    if len(os.fsencode(target.name)) > 255:
-        raise ResourceError(f"cannot write {target.name[:40]}…: the file name is over 255 bytes")
+    target = _place(path)
     if target.is_dir():
         raise ResourceError(f"cannot write {target}: it is a folder; give a file name in it")
     suffix = target.suffix.lower()
@@ -80,12 +182,12 @@ def check_writable(path: str | os.PathLike[str], suffixes: tuple[str, ...] = SAV
             f"{did_you_mean(suffix, suffixes)}"
         )
     if not target.parent.is_dir():
-        raise ResourceError(
-            f"cannot write {target}: the folder {target.parent} does not exist; create it first"
-        )
+        missing = "is a file" if target.parent.exists() else "does not exist; create it first"
+        raise ResourceError(f"cannot write {target}: the folder {target.parent} {missing}")
     if target.exists() and not os.access(target, os.W_OK):
         raise ResourceError(f"cannot write {target}: the file is read-only")
-    _temporary(target).unlink()
+    with _temporary(target) as temporary:
+        temporary.unlink()
     return target
 
 
@@ -101,19 +203,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         removed and `path` stays as it was.
 
     Raises:
-        ResourceError: the folder cannot be written to, or writing failed (disk full).
+        ResourceError: the folder cannot be written to, the path is a pipe or device, or writing
+            failed (disk full).
     """
-    target = Path(os.path.realpath(path))
-    temporary = _temporary(target)
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    except InterpretError:
-        raise
-    except OSError as error:
-        raise ResourceError(f"could not write {target}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    target = _place(path)
+    with _temporary(target) as temporary:
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        except InterpretError:
+            raise
+        except OSError as error:
+            raise ResourceError(f"could not write {target}: {error.strerror or error}") from error
 
 
 def _plain(value: object) -> object:

@@ -274,9 +274,13 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 15
         ResourceError: the folder is missing or read-only, the ending is another, or the disk is
             full.
     """
+    from matplotlib import rc_context
+
     target = check_writable(path, FIGURE_SUFFIXES)
-    with atomic_path(target) as temporary:
+    kind = target.suffix[1:].lower()
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # same figure, same bytes
+    with atomic_path(target) as temporary, rc_context({"svg.hashsalt": "interpretdl"}):
         figure.savefig(
-            temporary, dpi=dpi, bbox_inches="tight", pad_inches=0.08,
-            format=target.suffix[1:].lower(),
+            temporary, dpi=dpi, bbox_inches="tight", pad_inches=0.08, format=kind,
+            metadata=undated.get(kind),
         )  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -48,7 +50,7 @@ def test_where_nothing_can_be_written_is_known_before(tmp_path, monkeypatch):
     def refuse(*_args, **_kwargs):  # root may write anywhere, so a read-only folder is played
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(ResourceError, match="Permission denied"):
         files.check_writable(tmp_path / "a.png")
 
@@ -88,6 +90,111 @@ def test_a_link_stays_a_link_and_the_usual_permissions_hold(tmp_path):
     assert link.is_symlink()
     assert target.read_text() == "after"
     assert target.stat().st_mode == plain.stat().st_mode
+
+
+def holder(kind, path):
+    """Something at `path` that is no regular file; what must be kept alive for it."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path.name)  # its whole path may be longer than a socket's name can be
+        return listener
+    else:
+        path.symlink_to({"device": os.devnull, "loop": path.name}[kind])
+    return None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes pipes and devices of Unix")
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "loop"])
+def test_what_is_no_file_is_not_replaced(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "out.png"
+    kept = holder(kind, path)
+    before = path.lstat()
+    with pytest.raises(ResourceError, match="cannot write"):
+        files.check_writable(path)
+    with pytest.raises(ResourceError, match="cannot write"), files.atomic_path(path):
+        pass
+    assert os.path.samestat(path.lstat(), before)
+    assert os.listdir() == [path.name]
+    if kept is not None:
+        kept.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("", "empty"),
+        ("a\0.png", "null"),
+        ("\ud800.png", "surrogate"),
+        ("x" * 300 + ".png", "255"),
+        ("x" * 300 + "/a.png", "255"),
+        ("x/" * 4000 + "a.png", "too long"),
+        ("file/a.png", "is a file"),
+        ("file/b/a.png", "does not exist"),
+    ],
+)
+def test_a_path_that_cannot_be_is_a_typed_error(path, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(ResourceError, match=says):
+        files.check_writable(path)
+    with pytest.raises(ResourceError), files.atomic_path(path):
+        pass
+    assert os.listdir() == ["file"]
+
+
+def test_a_link_to_nothing_is_written_where_it_leads(tmp_path):
+    link = tmp_path / "link.txt"
+    link.symlink_to("new.txt")
+    with files.atomic_path(link) as temporary:
+        temporary.write_text("x")
+    assert link.is_symlink()
+    assert (tmp_path / "new.txt").read_text() == "x"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files of Windows are locked otherwise")
+def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path):
+    path, seen = tmp_path / "a.png", []
+    with files.atomic_path(path) as one, files.atomic_path(path) as other:
+        assert one != other
+        seen = [one, other]
+        one.write_text("one")
+        other.write_text("other")
+        files.check_writable(path)
+        assert sorted(tmp_path.iterdir()) == sorted(seen)
+    assert path.read_text() == "one"  # whose block ended last
+    seen[0].write_text("half")  # as it lies there after `kill -9`, with nobody who holds it
+    files.check_writable(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_temporary_file_that_somebody_planted_is_not_written_through(tmp_path):
+    path, victim = tmp_path / "a.txt", tmp_path / "victim"
+    victim.write_text("safe")
+    with files.atomic_path(path) as temporary:
+        pass
+    temporary.symlink_to(victim)
+    with files.atomic_path(path) as another:
+        assert another != temporary
+        another.write_text("x")
+    assert (victim.read_text(), path.read_text()) == ("safe", "x")
+
+
+@pytest.mark.parametrize("suffix", files.SAVE_SUFFIXES)
+def test_the_same_content_is_the_same_bytes_at_any_time(suffix, tmp_path, monkeypatch):
+    written = []
+    for moment in (10**9, 2 * 10**9):
+        monkeypatch.setattr(time, "time", lambda moment=moment: float(moment))
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(moment))  # the clock of matplotlib's files
+        path = tmp_path / f"{moment}{suffix}"
+        if suffix == ".npz":
+            files.write_archive(path, {"maps": MAPS}, {"n": 1})
+        else:
+            save_figure(plot(IMAGES, MAPS, ["title"]), path)
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
 
 
 # -- show -----------------------------------------------------------------------------------------
