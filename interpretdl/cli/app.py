@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,7 +14,16 @@ from ..version import __version__
 from .dissect import dissect, mini_broden
 from .evaluate import evaluate
 from .explain import explain, predict
-from .outcome import DONE, INTERRUPTED, REFUSED, complain
+from .outcome import (
+    DONE,
+    INTERRUPTED,
+    REFUSED,
+    UNREAD,
+    OutputClosed,
+    any_text,
+    complain,
+    say,
+)
 from .tables import methods, models
 
 __all__ = ["main"]
@@ -23,7 +31,8 @@ __all__ = ["main"]
 app = typer.Typer(
     help="Explains what PaddlePaddle image classifiers look at.",
     epilog="Exit code: 0 all done; 1 some pictures could not be read, the others are done; "
-    "2 wrong usage or an error, in one line on standard error; 130 Ctrl-C.",
+    "2 wrong usage or an error, in one line on standard error; 130 Ctrl-C; 141 nobody reads what "
+    "is printed, as after `| head`.",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,7 +48,7 @@ def _start(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
-        typer.echo(f"interpretdl {__version__}")
+        say(f"interpretdl {__version__}")
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -52,28 +61,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         the exit code: 0 all done, 1 some pictures could not be read, 2 wrong usage or an error,
-        130 interrupted.
+        130 interrupted, 141 standard output was closed.
     """
 
     def shown(message: Warning | str, *_: Any, **__: Any) -> None:
         complain(str(message), "warning")
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), any_text():
         warnings.showwarning = shown
         try:
             result = app(arguments, prog_name="interpretdl", standalone_mode=False)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except typer.TyperException as error:
             context = getattr(error, "ctx", None)
             hint = f" (see {context.command_path} --help)" if context else ""
             complain(error.format_message() + hint)
             return REFUSED
-        except InterpretError as error:
-            complain(str(error))
-            return REFUSED
         except (KeyboardInterrupt, typer.Abort):
             return INTERRUPTED
-        except BrokenPipeError:  # `| head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return DONE
-    return result if isinstance(result, int) else DONE
+        except (OutputClosed, BrokenPipeError):
+            return UNREAD
+        except InterpretError as error:
+            complain(str(error))
+        except OSError as error:  # the world's fault: a full disk, a folder that went away
+            complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        except MemoryError as error:
+            complain(f"not enough memory; {error}".rstrip("; "))
+        else:
+            return result if isinstance(result, int) else DONE
+        return REFUSED

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from ..errors import InputError
 from ..progress import show_progress
 
 DEFAULT_METHOD = "grad_cam"
 DEFAULT_MODEL = "efficientnet_lite0"
 
+_MOST_DIGITS = 18
+
+
+def given_path(text: str | Path) -> Path:
+    """A path as it is typed; an empty one would be the current folder."""
+    if text == "" or "\0" in str(text):
+        wrong = "is empty" if text == "" else "holds a null character"
+        raise typer.BadParameter(f"the path {wrong}")
+    return Path(text)
+
+
 Images = Annotated[
-    list[Path], typer.Argument(metavar="IMAGE", help="Pictures, or folders of pictures.")
+    list[Path],
+    typer.Argument(metavar="IMAGE", help="Pictures, or folders of pictures.", parser=given_path),
 ]
 Model = Annotated[
     str,
@@ -25,7 +39,9 @@ Model = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Weights for the model: .pdparams, .safetensors or torch's .pth."
+        metavar="FILE",
+        help="Weights for the model: .pdparams, .safetensors or torch's .pth.",
+        parser=given_path,
     ),
 ]
 Pretrained = Annotated[
@@ -78,5 +94,13 @@ Quiet = Annotated[
 
 
 def number_or_name(text: str | None) -> int | str | None:
-    """A class or an output as it is typed: "3" is a number."""
-    return int(text) if text is not None and text.lstrip("-").isdigit() else text
+    """A class or an output as it is typed: "3" is a number, and all but plain digits a name.
+
+    Raises:
+        InputError: more digits than any index has.
+    """
+    if text is None or not re.fullmatch("-?[0-9]+", text):
+        return text
+    if len(text) > _MOST_DIGITS:
+        raise InputError(f"{text[:_MOST_DIGITS]}… ({len(text)} characters) is no class or output")
+    return int(text)

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import InputError
 from . import arguments as arg
-from .outcome import REFUSED
+from .outcome import REFUSED, say
 
 if TYPE_CHECKING:
     from ..subject import Subject
@@ -21,7 +21,12 @@ Seed = Annotated[int, typer.Option(metavar="N", help="For everything random.")]
 
 def dissect(
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="Folder of a data set in Broden's layout.")
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of a data set in Broden's layout.",
+            parser=arg.given_path,
+        ),
     ],
     layer: Annotated[
         list[str] | None,
@@ -39,6 +44,7 @@ def dissect(
             "-o",
             metavar="FOLDER",
             help="Where the results go. A run that was interrupted continues from there.",
+            parser=arg.given_path,
         ),
     ] = Path("dissection"),
     model: arg.Model = arg.DEFAULT_MODEL,
@@ -89,11 +95,11 @@ def dissect(
     if check:
         faults = check_broden(data)
         for fault in faults:
-            typer.echo(fault)
+            say(fault)
         if faults:
             raise typer.Exit(REFUSED)
         if not quiet:
-            typer.echo(f"{data}: no fault found")
+            say(f"{data}: no fault found")
         return
     read = Broden(data, split)
     subject = subject_of(model, weights, pretrained, output, "logits", device, batch_size)
@@ -115,18 +121,20 @@ def dissect(
     if quiet:
         return
     for name, result in found.layers.items():
-        typer.echo(f"{name}: {result.headline()}")
+        say(f"{name}: {result.headline()}")
         for category, concepts in result.unique().items():
             if concepts:
                 words = ", ".join(f"{concept} ({n})" for concept, n in concepts.items())
-                typer.echo(f"  {category}: {words}")
+                say(f"  {category}: {words}")
     for path in (*found.files.values(), found.report):
         if path is not None:
-            typer.echo(f"Wrote {path}")
+            say(f"Wrote {path}")
 
 
 def mini_broden(
-    path: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A new folder.", parser=arg.given_path)
+    ],
     scenes: Annotated[int, typer.Option(metavar="N", min=1, help="Number of pictures.")] = 300,
     seed: Seed = 0,
     stamps: Annotated[
@@ -134,6 +142,7 @@ def mini_broden(
         typer.Option(
             metavar="FOLDER",
             help="Tux Paint's stamps as further objects, such as /usr/share/tuxpaint/stamps.",
+            parser=arg.given_path,
         ),
     ] = None,
     quiet: arg.Quiet = False,
@@ -144,7 +153,7 @@ def mini_broden(
 
     make(path, scenes, seed, tuxpaint_objects(stamps) if stamps else None)
     if not quiet:
-        typer.echo(f"Wrote {path}")
+        say(f"Wrote {path}")
 
 
 def _last_layer(subject: Subject, input_size: int | None) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import InputError, did_you_mean
 from . import arguments as arg
-from .outcome import SOME_FAILED
+from .outcome import SOME_FAILED, say
 from .pictures import find_pictures
 from .tables import echo_columns
 
@@ -60,11 +60,19 @@ def evaluate(
         ),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write the table as CSV.")
+        Path | None,
+        typer.Option(
+            "--csv", metavar="FILE", help="Write the table as CSV.", parser=arg.given_path
+        ),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write the table and figures as a page."),
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write the table and figures as a page.",
+            parser=arg.given_path,
+        ),
     ] = None,
     resume: Annotated[
         Path | None,
@@ -72,6 +80,7 @@ def evaluate(
             "--resume",
             metavar="FILE",
             help="A .json file for finished cells. A run that was interrupted continues from it.",
+            parser=arg.given_path,
         ),
     ] = None,
     resize_to: Annotated[
@@ -123,12 +132,12 @@ def evaluate(
         file=resume,
     )
     if not quiet:
-        typer.echo(str(result))
+        say(*str(result).splitlines())
     for target, write in ((csv, result.to_csv), (html, result.to_html)):
         if target is not None:
             write(target)
             if not quiet:
-                typer.echo(f"Wrote {target}")
+                say(f"Wrote {target}")
     if len(result.sources) < len(paths):
         raise typer.Exit(SOME_FAILED)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import arguments as arg
 from .outcome import for_each
 from .pictures import find_pictures, save_paths
+
+if TYPE_CHECKING:
+    from ..interpreter.base import Interpreter
 
 __all__ = ["explain", "predict"]
 
@@ -29,6 +33,7 @@ def explain(
             metavar="PATH",
             help="File for one picture (.png, .jpg, .pdf, .svg, … or .npz for the numbers), folder "
             "for several.  [default: IMAGE_METHOD.png in the current folder]",
+            parser=arg.given_path,
         ),
     ] = None,
     style: Annotated[
@@ -60,10 +65,12 @@ def explain(
 ) -> None:
     """Show which parts of a picture speak for a class.
 
-    Prints the most likely classes and writes a picture for each picture given.
+    Prints the most likely classes and writes a picture for each picture given. A run over several
+    pictures that was interrupted goes on where it was when it is started again.
     """
     from ..data_processor.heatmaps import STYLES, check_choice, colormap_of
     from ..registry import METHODS
+    from .finished import Finished
     from .models import subject_of
     from .options import parse_options
 
@@ -74,8 +81,9 @@ def explain(
         check_choice("style", style, STYLES)
     if colormap is not None:
         colormap_of(colormap)
+    wanted = arg.number_or_name(label)
     paths = find_pictures(images)
-    several = len(images) > 1 or images[0].is_dir()
+    several = len(images) > 1 or os.path.isdir(images[0])
     targets = save_paths(paths, save, method, several=several)
     interpreter = info.cls(
         subject_of(model, weights, pretrained, output, output_kind, device, batch_size)
@@ -83,12 +91,45 @@ def explain(
     drawing = {"style": style, "colormap": colormap}
     drawing = {name: value for name, value in drawing.items() if value is not None}
 
-    def one(path: Path) -> list[str]:
-        explanation = interpreter.explain(path, label=arg.number_or_name(label), **options)
-        explanation.save(targets[path], **drawing)
-        return [*interpreter.report(explanation, top), f"Wrote {targets[path]}"]
+    finished = None
+    if several:
+        settings = _settings(
+            interpreter, options, label=wanted, drawing=drawing, top=top, batch_size=batch_size
+        )
+        finished = Finished(targets[paths[0]].parent, settings)
 
-    for_each(paths, one, "explain", quiet)
+    def make(path: Path) -> list[str]:
+        explanation = interpreter.explain(path, label=wanted, **options)
+        explanation.save(targets[path], **drawing)
+        lines: list[str] = interpreter.report(explanation, top)
+        return lines
+
+    def one(path: Path) -> list[str]:
+        target = targets[path]
+        lines = finished.lines(path, target, lambda: make(path)) if finished else make(path)
+        return [*lines, f"Wrote {target}"]
+
+    complete = finished.forget if finished else None
+    for_each(paths, one, "explain", quiet, complete)
+
+
+def _settings(interpreter: Interpreter, options: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """What a result depends on, the picture aside, in plain values."""
+    from ..evaluator.compare import settings_of
+    from ..probe.state import place_of
+    from ..record import digest_of_model, plain
+    from ..version import __version__
+    from .finished import code_of
+
+    model = interpreter.model
+    return {
+        **settings_of(interpreter, options, digest_of_model(model)),
+        "version": __version__,
+        "class_names": plain(interpreter.class_names),
+        "place": str(place_of(model)),
+        "code": code_of([interpreter, *model.sublayers(include_self=True)]),
+        **plain(more),
+    }
 
 
 def predict(

@@ -111,6 +111,8 @@ def _own_model(name: str) -> paddle.nn.Layer:
         sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
+    except SystemExit as error:
+        raise _ended(name, error) from error
     except ModuleNotFoundError as error:
         # a module that is there but lacks one of its own imports has its own error
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
@@ -134,10 +136,19 @@ def _own_model(name: str) -> paddle.nn.Layer:
             inspect.signature(model).bind()
         except (TypeError, ValueError) as error:
             raise InputError(f"{name} must be callable without arguments: {error}") from error
-        model = model()
+        try:
+            model = model()
+        except SystemExit as error:
+            raise _ended(name, error) from error
     if not isinstance(model, paddle.nn.Layer):
         raise InputError(
             f"{name} must be a model or a function that returns one, a paddle.nn.Layer; it gave "
             f"{type(model).__name__}"
         )
     return model
+
+
+def _ended(name: str, error: SystemExit) -> InputError:
+    return InputError(
+        f"{name} ended the program (exit code {error.code!r}) instead of returning a model"
+    )

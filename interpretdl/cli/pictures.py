@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, ResourceError
 
 __all__ = ["find_pictures", "save_paths"]
 
@@ -15,6 +16,7 @@ def find_pictures(given: Sequence[Path]) -> list[Path]:
 
     Raises:
         InputError: a folder without pictures.
+        ResourceError: a folder that may not be read.
     """
     from PIL import Image
 
@@ -24,14 +26,22 @@ def find_pictures(given: Sequence[Path]) -> list[Path]:
     endings = {ending for ending, kind in known.items() if kind in ALLOWED_FORMATS}
     found: dict[Path, None] = {}
     for path in given:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # unlike Path.is_dir it raises nothing, whatever the name
             found[path] = None
             continue
-        inside = sorted(
+        try:
+            names = sorted(path.iterdir())
+        except OSError as error:
+            raise ResourceError(
+                f"cannot read the folder {path}: {error.strerror or error}"
+            ) from error
+        inside = [
             file
-            for file in path.iterdir()
-            if file.suffix.lower() in endings and file.is_file() and not file.name.startswith(".")
-        )
+            for file in names
+            if file.suffix.lower() in endings
+            and os.path.isfile(file)
+            and not file.name.startswith(".")
+        ]
         if not inside:
             raise InputError(
                 f"no picture in the folder {path}; endings read: {', '.join(sorted(endings))}"
@@ -50,7 +60,7 @@ def save_paths(
         save: a file for one picture; a folder for several, made if its parent is there; None is
             the current folder.
         ending: in a folder, `cat.jpg` becomes `cat_<ending>.png`; a number is added where two
-            pictures have one name.
+            pictures have one name, and a name that would be too long is cut.
         several: whether `save` must be a folder.
 
     Raises:
@@ -59,29 +69,45 @@ def save_paths(
     """
     from ..data_processor.files import SAVE_SUFFIXES, check_writable
 
-    if save is not None and not several and not save.is_dir():
+    if save is not None and not several and not os.path.isdir(save):
         targets = {pictures[0]: save}
     else:
         folder = Path() if save is None else save
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             looks_like_file = folder.suffix.lower() in SAVE_SUFFIXES
-            if folder.exists() or looks_like_file or not folder.parent.is_dir():
+            if os.path.lexists(folder) or looks_like_file or not os.path.isdir(folder.parent):
                 raise InputError(
                     f"several pictures are saved in a folder; {folder} is a file, or the folder "
                     "above it is missing"
                 )
-            folder.mkdir()
+            try:
+                folder.mkdir()
+            except OSError as error:
+                raise ResourceError(
+                    f"cannot make the folder {folder}: {error.strerror or error}; give one that "
+                    "exists, or a place that you may write to"
+                ) from error
         targets = {}
         taken: set[Path] = set()
         for picture in pictures:
-            target, number = folder / f"{picture.stem}_{ending}.png", 2
+            target, number = folder / _name(picture.stem, f"_{ending}.png"), 2
             while target in taken:
-                target, number = folder / f"{picture.stem}_{ending}_{number}.png", number + 1
+                target = folder / _name(picture.stem, f"_{ending}_{number}.png")
+                number += 1
             taken.add(target)
             targets[picture] = target
-    originals = {picture.resolve() for picture in pictures}
+    originals = {os.path.realpath(picture) for picture in pictures}
     for target in targets.values():
-        if target.resolve() in originals:
+        if os.path.realpath(target) in originals:
             raise InputError(f"{target} is one of the pictures given; save under another name")
-    check_writable(next(iter(targets.values())))
+        check_writable(target)
     return targets
+
+
+def _name(stem: str, ending: str) -> str:
+    """The stem and an ending, the stem cut to what fits in the name of a file."""
+    from ..data_processor.files import MAX_NAME_BYTES
+
+    while len(os.fsencode(stem + ending)) > MAX_NAME_BYTES:
+        stem = stem[:-1]
+    return stem + ending

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .arguments import DEFAULT_MODEL
+from .outcome import say
 
 if TYPE_CHECKING:
     from ..registry import MethodInfo
@@ -25,7 +26,7 @@ def methods(
     from ..registry import METHODS
 
     if name is not None:
-        typer.echo("\n".join(_about(METHODS.find(name))))
+        say(*_about(METHODS.find(name)))
         return
     echo_columns([each.name, each.summary] for each in METHODS.all().values())
 
@@ -39,10 +40,10 @@ def models() -> None:
         ("The zoo, where every operation is a layer:", zoo()),
         ("paddle.vision.models:", [name for name in vision_models() if name not in zoo()]),
     ):
-        typer.echo(title)
+        say(title)
         for each in names:
-            typer.echo(f"  {each}" + ("  (the default)" if each == DEFAULT_MODEL else ""))
-    typer.echo("And package.module:function, a function of your own that returns a model.")
+            say(f"  {each}" + ("  (the default)" if each == DEFAULT_MODEL else ""))
+    say("And package.module:function, a function of your own that returns a model.")
 
 
 def echo_columns(rows: Iterable[list[str]]) -> None:
@@ -51,7 +52,7 @@ def echo_columns(rows: Iterable[list[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         cells = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def markdown_table() -> list[str]:

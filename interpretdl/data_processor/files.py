@@ -56,9 +56,7 @@ def _place(path: str | os.PathLike[str]) -> Path:
         raise ResourceError("cannot write to an empty path; give a file name")
     try:
         target = Path(os.path.realpath(path))
-        mode = os.stat(target).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return target
+        mode = _mode(target)
     except (OSError, ValueError) as error:  # ValueError: a null byte
         reason = getattr(error, "strerror", None) or error
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
@@ -70,6 +68,13 @@ def _place(path: str | os.PathLike[str]) -> Path:
             "give the name of a file"
         )
     return target
+
+
+def _mode(path: Path) -> int:
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return stat.S_IFREG  # which it will be
 
 
 def short(path: object, longest: int = 60) -> str:

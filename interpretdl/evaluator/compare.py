@@ -25,7 +25,7 @@ from .base import Evaluator
 from .evaluation import Array, Evaluation
 from .table import Comparison
 
-__all__ = ["compare"]
+__all__ = ["compare", "settings_of"]
 
 _FORMAT = "interpretdl comparison 1"
 Method = Interpreter | tuple[Interpreter, Mapping[str, Any]]
@@ -39,14 +39,16 @@ class _Row:
     interpreter: Interpreter
     options: dict[str, Any]
 
-    def settings(self, model: str) -> dict[str, Any]:
-        return {
-            "class": type(self.interpreter).__name__,
-            "model": model,
-            "output": _outputs(self.interpreter.probe),
-            "options": plain(self.options),
-            **public(self.interpreter, without=("subject", "model", "probe", "class_names")),
-        }
+
+def settings_of(interpreter: Interpreter, options: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """What a method's values depend on, the images aside; `model` is the model's fingerprint."""
+    return {
+        "class": type(interpreter).__name__,
+        "model": model,
+        "output": _outputs(interpreter.probe),
+        "options": plain(options),
+        **public(interpreter, without=("subject", "model", "probe", "class_names")),
+    }
 
 
 def compare(
@@ -102,7 +104,8 @@ def compare(
     for name, row in rows.items():
         model = row.interpreter.model
         digests.setdefault(id(model), digest_of_model(model))
-        store.expect("methods", name, row.settings(digests[id(model)]))
+        settings = settings_of(row.interpreter, row.options, digests[id(model)])
+        store.expect("methods", name, settings)
     for name, column in columns.items():
         store.expect("metrics", name, _metric_settings(column))
 
