@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
-import sys
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from .errors import InputError, did_you_mean, warn
+from .hints import hints_of
 
 __all__ = [
     "EVALUATORS",
@@ -143,7 +142,7 @@ class MethodInfo:
     def options(self) -> dict[str, inspect.Parameter]:
         """Keyword arguments of the method's `attribute`, typed, and which score is explained."""
         parameters = inspect.signature(self.cls.attribute).parameters.values()
-        hints = _hints(self.cls.attribute)
+        hints = hints_of(self.cls.attribute)
         own = {
             p.name: p.replace(annotation=hints.get(p.name, Any))
             for p in parameters
@@ -193,7 +192,7 @@ class EvaluatorInfo:
     @property
     def options(self) -> dict[str, inspect.Parameter]:
         """The evaluator's own options: keyword arguments of its constructor."""
-        hints = _hints(self.cls.__init__) | _hints(self.cls)
+        hints = hints_of(self.cls.__init__) | hints_of(self.cls)
         parameters = inspect.signature(self.cls.__init__).parameters.values()
         common = self.cls.common_arguments()
         return {
@@ -277,19 +276,3 @@ def find(name: str) -> MethodInfo:
 
 def _summary(cls: type[Any]) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0]
-
-
-def _hints(owner: Any) -> dict[str, Any]:
-    """Annotations of a function or a class as types, without those that type checkers alone know.
-
-    Each by itself: one that cannot be resolved says nothing about the others.
-    """
-    parts = reversed(owner.__mro__) if isinstance(owner, type) else [owner]
-    hints: dict[str, Any] = {}
-    for part in parts:
-        names = getattr(part, "__globals__", None) or vars(sys.modules[part.__module__])
-        for name, annotation in getattr(part, "__annotations__", {}).items():
-            lone = type("lone", (), {"__annotations__": {name: annotation}})
-            with contextlib.suppress(NameError):
-                hints |= typing.get_type_hints(lone, globalns=names)
-    return hints

@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass, field, fields
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from typing_extensions import dataclass_transform
 
-from ..errors import InputError
+from ..hints import check_value, hints_of
 from ..interpreter.options import arguments_of
 
 __all__ = ["Options"]
@@ -34,7 +33,7 @@ class Options:
 
     `steps: int = 20` in the body of a class makes `steps` a keyword argument of its constructor,
     as in a dataclass. What is not said of it under `Args:` is taken from the base classes, or from
-    the glossary. A value that is none of the texts that its Literal lists is refused.
+    the glossary. A value of another type is refused, and a text that its Literal does not list.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -44,34 +43,15 @@ class Options:
         cls.__doc__ = _help(cls, own)
 
     def __post_init__(self) -> None:
-        for name, hint in _hints(type(self)).items():
-            _check_choice(name, hint, getattr(self, name))
+        hints = hints_of(type(self))
+        for each in fields(self):  # type: ignore[arg-type]  # it is one, see above
+            value = getattr(self, each.name, None)
+            if each.init and each.name in hints and value is not each.default:
+                check_value(each.name, value, hints[each.name])
         self.check()
 
     def check(self) -> None:
         """Raise InputError where the options' values do not fit."""
-
-
-def _hints(cls: type[Options]) -> dict[str, Any]:
-    try:
-        hints = get_type_hints(cls)
-    except NameError:  # a name that is known to type checkers only
-        return {}
-    return {f.name: hints[f.name] for f in fields(cls) if f.init}  # type: ignore[arg-type]  # it is one, see above
-
-
-def _check_choice(name: str, hint: Any, value: Any) -> None:
-    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    texts = [text for part in parts if get_origin(part) is Literal for text in get_args(part)]
-    others = [part for part in parts if get_origin(part) is not Literal]
-    if isinstance(value, str):
-        fits = value in texts
-    else:
-        fits = value is None if others == [NoneType] else bool(others)
-    if texts and not fits:
-        more = ", or of another type" if set(others) - {NoneType} else ""
-        known = ", ".join(map(repr, texts))
-        raise InputError(f"{name} must be one of {known}{more}; got {value!r}")
 
 
 def _help(cls: type[Any], own: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import InputError
+from ..hints import check_value, hints_of
 from .glossary import GLOSSARY
 
 __all__ = ["arguments_of", "bind", "documented", "method_like", "signature_of"]
@@ -26,7 +27,11 @@ def method_like(cls: Any, name: str, common: Callable[..., Any]) -> Callable[...
 
     @functools.wraps(common)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return common(**bind(signature, f"{cls.__name__}.{name}", (self, *args), kwargs))
+        bound = bind(signature, f"{cls.__name__}.{name}", (self, *args), kwargs)
+        for option, hint in _hints(cls.attribute).items():
+            if option in bound and bound[option] is not signature.parameters[option].default:
+                check_value(option, bound[option], hint)
+        return common(**bound)
 
     method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
     method.__signature__ = signature  # type: ignore[attr-defined]  # what inspect and help() read
@@ -60,6 +65,13 @@ def arguments_of(text: str) -> dict[str, str]:
         for names, paragraph in parts
         for name in names.split(",")
     }
+
+
+@functools.cache
+def _hints(attribute: Callable[..., Any]) -> dict[str, Any]:
+    parameters = inspect.signature(attribute).parameters
+    own = {p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY}
+    return {name: hint for name, hint in hints_of(attribute).items() if name in own}
 
 
 def _help(cls: Any, common: Callable[..., Any], names: list[str]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 
 from ..errors import InputError
+from ..hints import check_value
 from .inputs import count, listed
 
 __all__ = ["BatchPlan", "free_bytes"]
@@ -28,10 +29,11 @@ class BatchPlan:
         fixed: batch size to use instead of planning; None plans.
 
     Raises:
-        InputError: fixed is below 1.
+        InputError: fixed is no whole number, or below 1.
     """
 
     def __init__(self, fixed: int | None = None) -> None:
+        check_value("batch_size", fixed, int | None)
         if fixed is not None and fixed < 1:
             raise InputError(f"batch_size must be at least 1, or None; got {fixed}")
         self.fixed = fixed
