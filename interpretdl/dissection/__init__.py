@@ -1,7 +1,7 @@
 """Network Dissection: what single units of a network detect, and how important they are."""
 
 from .ablation import Ablation, ablate_units
-from .broden import Broden, Label, Record, check_broden
+from .broden import Broden, check_broden
 from .concepts import (
     ConceptShare,
     ConceptShares,
@@ -15,6 +15,7 @@ from .mini_broden import mini_broden
 from .quantile import TailQuantile
 from .report import write_report
 from .result import LayerResult, UnitConcept
+from .tables import Label, Record
 
 __all__ = [
     "Ablation",

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, ResourceError
 from ..progress import progress_bar
-from .broden import CATEGORY_ORDER
 from .cutouts import COLOURS, CutOut, colour_names, cut_outs, stamp, surface
+from .tables import CATEGORY_ORDER
 
 __all__ = ["mini_broden"]
 

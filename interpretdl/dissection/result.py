@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..data_processor.files import atomic_path
 from ..errors import InputError, did_you_mean
-from .broden import Label, in_order
+from .tables import Label, in_order
 from .tally import intersection_over_union
 
 __all__ = ["MIN_IOU", "LayerResult", "UnitConcept"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import os
+import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +99,94 @@ def test_digest_tells_files_apart(folder: Path) -> None:
     assert Broden(folder).digest() != before
 
 
+def test_the_digest_is_cheap_and_belongs_to_the_content(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file but the tables is looked at, and a copy of the data set has the same digest."""
+    data = Broden(folder)
+    copy = shutil.copytree(folder, folder.parent / "copy")
+    looked = []
+
+    def stat(path: Any, *rest: Any, **options: Any) -> os.stat_result:
+        looked.append(path)
+        return real(path, *rest, **options)
+
+    real = os.stat
+    monkeypatch.setattr(os, "stat", stat)
+    digest = data.digest()
+    assert not [path for path in looked if "images" in str(path)]
+    assert Broden(copy).digest() == digest
+    assert Broden(folder, categories=["object", "scene"]).digest() != digest
+
+
+def test_each_file_is_looked_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broden has 63,305 rows and 300,000 files, and this is done on every start."""
+    looked: list[str] = []
+    for name in ("stat", "lstat", "readlink"):
+        real = getattr(os, name)
+
+        def counted(path: Any, *rest: Any, real: Any = real, **options: Any) -> Any:
+            looked.append(os.fspath(path))
+            return real(path, *rest, **options)
+
+        monkeypatch.setattr(os, name, counted)
+    Broden(folder).digest()
+    below = [path for path in looked if "images" + os.sep in path]
+    assert sorted(Path(path).name for path in below) == ["a.png", "b.png", "one.png", "two.png"]
+
+
+def test_categories_that_count(folder: Path) -> None:
+    """sky is an object and a material; index.csv says of one.png that all of it is the material."""
+    (folder / "c_material.csv").write_text("code,number,name,frequency,coverage\n1,300,sky,9,9.0\n")
+    everything = Broden(folder)
+    assert [label.category for label in everything.labels] == ["object", "scene", "material"]
+    data = Broden(folder, categories=["scene", "object"])
+    assert data.categories == ("object", "scene")
+    found = {label.number: label.category for label in data.labels}
+    assert found == {1: "object", 2: "scene", 300: "object"}
+    positions, masks = data.truth(0)
+    assert [data.labels[i].number for i in positions] == [1, 2, 300]
+    assert masks[2].sum() == 1  # where a.png says so, and no longer everywhere
+    # sky counts nowhere, where only objects and materials list it; the PNG still has it
+    data = Broden(folder, categories="scene")
+    assert [label.number for label in data.labels] == [2]
+    assert data.records[0].files == ()
+    assert [data.labels[i].number for i in data.truth(0)[0]] == [2]
+
+
+def test_labels_that_do_not_count_may_be_in_the_pictures(folder: Path) -> None:
+    plane([[1, 1, 0], [0, 0, 0], [0, 0, 2], [0, 0, 0]]).save(folder / "images" / "a.png")
+    data = Broden(folder, categories="object")
+    assert [data.labels[i].number for i in data.truth(0)[0]] == [1]
+    plane([[1, 1, 0], [0, 0, 0], [0, 0, 3], [0, 0, 0]]).save(folder / "images" / "a.png")
+    with pytest.raises(InputError, match="has the label 3, not in"):
+        data.truth(0)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("objects", "no category 'objects'; .*did you mean 'object'"),
+        (["object", "color"], "no category 'color'; the data set has object, scene, material"),
+        ([], "at least one of object, scene, material"),
+        ([1], "no category 1"),
+        (["object", None], "no category None"),
+    ],
+)
+def test_wrong_categories(folder: Path, given: Any, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        Broden(folder, categories=given)
+
+
+def test_a_category_without_labels(folder: Path) -> None:
+    edit("label.csv", "scene(1)", "object(1)")(folder)
+    (folder / "c_object.csv").write_text(
+        "code,number,name,frequency,coverage\n1,1,cat,2,1.0\n2,300,sky,1,2.5\n3,2,street,1,1\n"
+    )
+    with pytest.raises(InputError, match="has no label in scene"):
+        Broden(folder, categories="scene")
+
+
 def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         text = (folder / name).read_text()
@@ -122,6 +215,20 @@ TABLE_FAULTS = [
     (edit("index.csv", "300", "301"), "line 2: the label 301 is not in label.csv"),
     (edit("index.csv", "a.png", "../a.png"), "'../a.png' is not a path below images/"),
     (edit("index.csv", "one.png", "/etc/passwd"), "'/etc/passwd' is not a path below"),
+    (edit("index.csv", "a.png", "..\\\\a.png"), "is not a path below images/"),
+    (edit("index.csv", "a.png", "x/../a.png"), "is not a path below images/"),
+    (edit("index.csv", "a.png", "\\\\host\\share"), "is not a path below images/"),
+    (edit("index.csv", "a.png", "C:a.png"), "is not a path below images/"),
+    (edit("index.csv", "a.png", "n" * 5000), "no file images/'nnn"),
+    (edit("index.csv", "a.png", "1" * 5000), "line 2: '111"),
+    (edit("index.csv", "8,6", "8," + "6" * 5000), "line 2: '666"),
+    (edit("index.csv", "a.png", "sub"), "no file images/sub"),
+    (edit("index.csv", "a.png", "a\0.png"), "index.csv"),
+    (edit("c_scene.csv", "1.0", "nan"), "coverage 'nan' is not a number"),
+    (edit("label.csv", "2,street", "9" * 5000 + ",street"), "is not a whole number"),
+    (edit("category.csv", "scene", "split"), "'split' is not a valid name"),
+    (edit("category.csv", "scene", "s" * 300), "is not a valid name"),
+    (lambda folder: (folder / "label.csv").write_text(LABELS[:45]), "label.csv lists no label"),
     (edit("label.csv", "2,street", "x,street"), "label.csv, line 3: 'x' is not a whole number"),
     (edit("label.csv", "2,street", "1,street"), "line 3: the number 1 is listed twice"),
     (edit("label.csv", "2,street", "70000,street"), "number 70000 is not in"),
@@ -141,7 +248,9 @@ def test_faults_of_tables_are_named(
     folder: Path, change: Callable[[Path], None], named: str
 ) -> None:
     change(folder)
-    assert any(named in fault for fault in check_broden(folder))
+    faults = check_broden(folder)
+    assert any(named in fault for fault in faults)
+    assert max(map(len, faults)) < 200
     with pytest.raises(InputError, match="not a data set in Broden's layout"):
         Broden(folder)
 
@@ -169,7 +278,7 @@ def test_faults_of_pictures_are_named(folder: Path) -> None:
         assert len(faults) == 1
         assert named in faults[0]
         assert "line 2" in faults[0]
-    for content in (whole[:40], b"GIF89a", b""):
+    for content in (whole[:40], whole[:8], whole[:20], whole[:-30], b"GIF89a", b""):
         (images / "a.png").write_bytes(content)
         with pytest.raises(InputError, match="cannot be read as a PNG"):
             Broden(folder).truth(0)
@@ -180,6 +289,38 @@ def test_faults_of_pictures_are_named(folder: Path) -> None:
     assert "not an image" in first
     assert "a.png" in second
     assert "8 x 9 pixels; index.csv, line 3, says 8 x 6" in third
+
+
+def test_mutated_label_pictures_are_refused_or_read(folder: Path) -> None:
+    """Bits of a PNG changed by chance: truth, or an InputError; nothing else, and no warning."""
+    path = folder / "images" / "a.png"
+    whole, data = path.read_bytes(), Broden(folder)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        content = bytearray(whole)
+        for place in rng.integers(8, len(whole), rng.integers(1, 6)):
+            content[place] = rng.integers(256)
+        path.write_bytes(bytes(content))
+        with contextlib.suppress(InputError):
+            data.truth(0)
+
+
+def test_a_large_picture_is_refused_before_it_is_decoded(folder: Path) -> None:
+    """Its header claims 20000 x 20000; Pillow's warning of that would be no help."""
+    path = folder / "images" / "a.png"
+    whole = bytearray(path.read_bytes())
+    whole[16:24] = (20_000).to_bytes(4, "big") * 2
+    whole[29:33] = zlib.crc32(bytes(whole[12:29])).to_bytes(4, "big")
+    path.write_bytes(bytes(whole))
+    with pytest.raises(InputError, match=r"20000 x 20000 pixels; index.csv, line 2"):
+        Broden(folder).truth(0)
+
+
+def test_masks_that_would_fill_the_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """65535 labels in one picture of 16 million pixels would be a terabyte."""
+    monkeypatch.setattr("interpretdl.dissection.broden._MOST_MASK_BYTES", 35)
+    with pytest.raises(InputError, match=r"one.png has 3 labels of 4 x 3 pixels"):
+        Broden(folder).truth(0)
 
 
 def test_links_do_not_lead_out(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
