@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from interpretdl.rules import (
     Rule,
     ZBox,
     ZPlus,
+    linear_map,
     lrp_composite,
 )
 from interpretdl.rules.audit import Ledger
@@ -37,23 +38,39 @@ from tests.oracles.rule_layers import (
 from tests.oracles.rules_numpy import Array, relative
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_dense_matrix(kind: str) -> None:
+def compare(kind: str, dtypes: Iterable[str], every: Iterable[str]) -> None:
+    """Every rule on a kind of layer, for inputs of these dtypes and signs."""
     matrix = Dense(kind)
     wrong = []
-    for dtype, tolerance in TOLERANCE.items():
+    for dtype in dtypes:
         model, shape = build(kind, dtype)
         probe = Probe(model)
-        for signs in ("both", "positive", "one of each"):
+        for signs in every:
             x = inputs(shape, signs).astype(dtype)
             weights = matrix.readout(x)
             for name, (rule, formula, stabilizer) in RULES.items():
                 found = probe.gradients(x, readout(weights), rules=composite(rule)).relevance
                 expected = [matrix.propagate(formula, one, weights, stabilizer)[0] for one in x]
                 error = relative(found, expected)
-                if not error <= tolerance:
+                if not error <= TOLERANCE[dtype]:
                     wrong.append(f"{name}, {signs}, {dtype}: {error:.2g}")
     assert not wrong, f"{kind}:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_dense_matrix(kind: str) -> None:
+    compare(kind, TOLERANCE, ("both", "positive", "one of each"))
+
+
+@pytest.mark.parametrize(("size", "blocks"), [(1, 7), (12, 4), (34, 2)])
+@pytest.mark.parametrize("kind", ["linear", "linear of a sequence", "linear norm"])
+def test_the_dense_matrix_in_blocks(
+    kind: str, size: int, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights [7, 5] as large ones are worked on: one, two or six rows at a time."""
+    monkeypatch.setattr(linear_map, "_BLOCK", size)
+    assert len(linear_map._Weight(paddle.ones([7, 5]), lambda w: w).blocks()) == blocks
+    compare(kind, ["float64"], ["both"])
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv2d padding four", "norm negative", "norm off"])
