@@ -39,9 +39,9 @@ class Finished:
         self.path = folder / _NAME
         self.settings = digest(json.dumps(settings))
         self._lines: dict[str, dict[str, Any]] = {}
+        if os.path.lexists(self.path) and not stat.S_ISREG(os.lstat(self.path).st_mode):
+            raise ResourceError(f"{self.path} is no regular file; remove it")
         try:
-            if not stat.S_ISREG(os.lstat(self.path).st_mode):
-                raise ResourceError(f"{self.path} is no regular file; remove it")
             text = self.path.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return
