@@ -63,6 +63,7 @@ class Ascent:
         penalty: Callable[[Tensor], Tensor | float],
         form: Map = lambda numbers: numbers,
         draw: Callable[[], Map] | None = None,
+        picture: Map = lambda fed: fed,
         decoder: Probe | None = None,
     ) -> FeatureVisualization:
         """Raise the objective less the penalty, by Adam.
@@ -73,6 +74,7 @@ class Ascent:
             penalty: of form(numbers).
             form: from the numbers to what is fed to the decoder, or else to the model.
             draw: gives a view of what is fed, another in each step.
+            picture: the part of what is fed that is returned and scored in the end.
             decoder: from what is fed to the model's inputs.
         """
         self.decoder = decoder
@@ -80,7 +82,7 @@ class Ascent:
         # Where each step has another view there is no optimum to settle at.
         schedule = CosineAnnealingDecay(self.rate, self.steps, self.rate if draw else 0.0)
         adam = Adam(schedule, parameters=[numbers])
-        inputs = self._inputs(form(numbers).numpy())
+        inputs = self._inputs(picture(form(numbers)).numpy())
         self.objective = self._objective(objective, of, inputs)
         if self.diversity and self.layer is None:
             self.layer = self.objective.layer or self.probe.last_spatial_layer(inputs)
@@ -98,7 +100,7 @@ class Ascent:
                     adam.clear_grad()
                 schedule.step()
                 bar.update()
-        inputs = self._inputs(form(numbers).numpy())
+        inputs = self._inputs(picture(form(numbers)).numpy())
         images = self.preprocessing.restore(inputs)
         if images.shape[-1] == 1:
             images = np.repeat(images, 3, axis=-1)

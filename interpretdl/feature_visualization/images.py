@@ -66,18 +66,24 @@ class Fourier:
 
 
 class Views:
-    """Random small shifts, sizes and turns of pictures with a border around them.
+    """Random small shifts, sizes and turns of a canvas, cut to the size of the network's input.
 
     A feature that lives only at one place and angle is noise to the eye; what survives these is
-    seen by the network from everywhere.
+    seen by the network from everywhere. At size s, k pixels of the canvas are k·s of the view. The
+    canvas is larger than a view, and the picture is its middle (Olah et al. 2017).
 
     Args:
-        size: height and width.
-        border: value of each channel around the picture, [C].
-        padding: width of the border in pixels.
-        jitter: largest shift in pixels.
+        size: height and width of a view.
+        border: value of each channel around the canvas, [C].
+        padding: how many pixels wider than a view the canvas is on each side. None takes as many as
+            the views need, so that each of their pixels lies on the canvas.
+        jitter: largest shift in pixels of the canvas.
         scales: smallest and largest size.
         angle: largest turn in degrees.
+
+    Attributes:
+        padding: as given, or found.
+        canvas: height and width of the canvas.
     """
 
     def __init__(
@@ -85,28 +91,44 @@ class Views:
         size: tuple[int, int],
         border: NDArray[Any],
         *,
-        padding: int = 12,
+        padding: int | None = None,
         jitter: int = 8,
         scales: tuple[float, float] = (0.9, 1.1),
         angle: float = 10,
     ) -> None:
-        self.size, self.padding, self.jitter = size, padding, jitter
+        self.size, self.jitter = size, jitter
         self.scales, self.angle = scales, angle
+        self.padding = self._needed() if padding is None else padding
+        self.canvas = (size[0] + 2 * self.padding, size[1] + 2 * self.padding)
         self._border = np.reshape(border, (-1, 1, 1))
 
+    def _needed(self) -> int:
+        """How far a corner of the smallest and most shifted view lies beyond the picture."""
+        halves = (np.array(self.size) - 1) / 2  # from the centre to the outermost pixels' centres
+        # a corner is farthest out along an axis when the diagonal has turned into that axis
+        turns = np.minimum(np.deg2rad(self.angle), np.arctan2(halves[::-1], halves))
+        reach = halves * np.cos(turns) + halves[::-1] * np.sin(turns)
+        beyond = reach / self.scales[0] + self.jitter - halves
+        return max(0, int(np.ceil(beyond.max() - 1e-9)))
+
+    def middle(self, x: Tensor) -> Tensor:
+        """The picture [n, C, H, W] of canvases."""
+        (height, width), first = self.size, self.padding
+        return x[:, :, first : first + height, first : first + width]
+
     def draw(self, rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
-        """A view at random: a map of pictures [n, C, H, W], bilinear."""
+        """A view at random: a map from canvases [n, C, …] to views [n, C, H, W], bilinear."""
         height, width = self.size
+        tall, wide = self.canvas
         turn = np.deg2rad(rng.uniform(-self.angle, self.angle))
         zoom = rng.uniform(*self.scales)
         down, right = rng.integers(-self.jitter, self.jitter + 1, 2)
         cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
-        tall, wide = height + 2 * self.padding, width + 2 * self.padding
-        # from x and y of the view to those of the picture, each -1 to 1 from edge to edge
+        # from x and y of the view to those of the canvas, each -1 to 1 from edge to edge
         matrix = np.array(
             [
-                [cos * wide / width, sin * tall / width, 2 * right / width],
-                [-sin * wide / height, cos * tall / height, 2 * down / height],
+                [cos * width / wide, sin * height / wide, 2 * right / wide],
+                [-sin * width / tall, cos * height / tall, 2 * down / tall],
             ]
         )
 

@@ -112,7 +112,7 @@ class ActivationMaximization:
         jitter: int = 8,
         scales: tuple[float, float] = (0.9, 1.1),
         angle: float = 10,
-        padding: int = 12,
+        padding: int | None = None,
         variation: float = 0.0,
         steps: int = 512,
         rate: float = 0.05,
@@ -129,7 +129,9 @@ class ActivationMaximization:
             objective: a class, by index or name (its logit), or see `class_score`, `channel`,
                 `unit`.
             size: of the picture; None takes the preprocessing's crop.
-            jitter, scales, angle, padding: of the views, see `Views`; pixels and degrees.
+            jitter, scales, angle, padding: of the views, see `Views`; pixels and degrees. The
+                picture is the middle of a canvas, `padding` wider on each side; None takes as much
+                as the views need.
             variation: weight of the picture's total variation, which prefers flat areas.
             steps, rate: of Adam, whose rate stays.
             starts, diversity, diversity_layer, seed: see `plain`.
@@ -138,7 +140,7 @@ class ActivationMaximization:
             InputError, TargetError, LayerNotFoundError, UnsupportedModelError, ResourceError.
         """
         height, width = self._size(size)
-        if min(jitter, padding, angle) < 0 or not 0 < scales[0] <= scales[1]:
+        if min(jitter, padding or 0, angle) < 0 or not 0 < scales[0] <= scales[1]:
             raise InputError(
                 "jitter, padding and angle must be at least 0, scales be positive and in order; "
                 f"got jitter={jitter}, padding={padding}, angle={angle}, scales={scales}"
@@ -148,13 +150,13 @@ class ActivationMaximization:
             (height, width), grey, padding=padding, jitter=jitter, scales=scales, angle=angle
         )
         options = {
-            "jitter": jitter, "scales": list(scales), "angle": angle, "padding": padding,
+            "jitter": jitter, "scales": list(scales), "angle": angle, "padding": views.padding,
             "variation": variation, "seed": seed,
         }  # fmt: skip
         ascent = Ascent(
             self.subject, self.preprocessing, starts, steps, rate, diversity, diversity_layer
         )
-        form = Fourier((height, width), self.preprocessing)
+        form = Fourier(views.canvas, self.preprocessing)
         rng = np.random.default_rng(seed)
         begin = form.start(starts, rng)
 
@@ -162,8 +164,9 @@ class ActivationMaximization:
             return variation * total_variation(x).sum() if variation else 0.0
 
         return ascent.run(
-            objective, "logit", begin, "regularized", options, uneven, form, lambda: views.draw(rng)
-        )
+            objective, "logit", begin, "regularized", options, uneven, form,
+            lambda: views.draw(rng), views.middle,
+        )  # fmt: skip
 
     def in_code_space(
         self,

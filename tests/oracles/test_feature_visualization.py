@@ -190,6 +190,26 @@ def test_diversity_keeps_pictures_apart(toy: Any) -> None:
     ] == "5"  # fmt: skip
 
 
+def test_the_network_only_sees_its_own_size(toy: Any) -> None:
+    """The canvas is larger, the views and the finished picture are not."""
+    from paddle import nn
+
+    seen: list[list[int]] = []
+
+    class Watching(nn.Layer):  # type: ignore[misc]  # Paddle has no types
+        def forward(self, x: Any) -> Any:
+            seen.append(list(x.shape))
+            return x
+
+    model = nn.Sequential(Watching(), nn.Flatten(), nn.Linear(3 * 10 * 12, 4))
+    found = ActivationMaximization(model).regularized(1, size=(10, 12), steps=3, starts=2)
+    assert {tuple(shape[1:]) for shape in seen} == {(3, 10, 12)}
+    assert found.inputs.shape == (2, 3, 10, 12)
+    assert found.images.shape == (2, 10, 12, 3)
+    assert found.parameters["padding"] > 8
+    np.testing.assert_allclose(found.scores, Probe(model).logits(found.inputs)[:, 1], rtol=1e-5)
+
+
 def test_variation_makes_flatter_pictures(toy: Any) -> None:
     import paddle
 

@@ -70,31 +70,30 @@ def test_fourier_pixels_are_pixels() -> None:
 def test_gradient_of_a_view() -> None:
     rng = np.random.default_rng(2)
     view = Views((9, 7), np.array([1.0, 2.0]), padding=2, jitter=3).draw(rng)
-    check_gradient(view, rng.normal(size=(3, 2, 9, 7)), rng)
+    check_gradient(view, rng.normal(size=(3, 2, 13, 11)), rng)
 
 
 def test_view_against_a_loop() -> None:
     """Each pixel on its own: turn, size, shift, border."""
     import paddle
 
-    size, padding = (10, 8), 2
+    size, padding, canvas = (10, 8), 2, (14, 12)
     views = Views(size, np.array([7.0]), padding=padding, jitter=3, angle=30)
     view = views.draw(np.random.default_rng(3))
     draw = np.random.default_rng(3)
     angle = np.deg2rad(draw.uniform(-30, 30))
     zoom = draw.uniform(0.9, 1.1)
     shift = draw.integers(-3, 4, 2)
-    picture = np.random.default_rng(4).normal(size=size)
+    picture = np.random.default_rng(4).normal(size=canvas)
     expected = np.zeros(size)
     for i in range(size[0]):
         for j in range(size[1]):
-            y = (i - 4.5) * (size[0] + 2 * padding) / size[0] / zoom
-            x = (j - 3.5) * (size[1] + 2 * padding) / size[1] / zoom
-            row = y * np.cos(angle) - x * np.sin(angle) + 4.5 + shift[0]
-            column = y * np.sin(angle) + x * np.cos(angle) + 3.5 + shift[1]
+            y, x = (i - 4.5) / zoom, (j - 3.5) / zoom
+            row = y * np.cos(angle) - x * np.sin(angle) + 6.5 + shift[0]
+            column = y * np.sin(angle) + x * np.cos(angle) + 5.5 + shift[1]
             for a in (int(np.floor(row)), int(np.floor(row)) + 1):
                 for b in (int(np.floor(column)), int(np.floor(column)) + 1):
-                    inside = 0 <= a < size[0] and 0 <= b < size[1]
+                    inside = 0 <= a < canvas[0] and 0 <= b < canvas[1]
                     weight = (1 - abs(row - a)) * (1 - abs(column - b))
                     expected[i, j] += weight * (picture[a, b] if inside else 7.0)
     found = view(paddle.to_tensor(picture[None, None].astype(np.float32))).numpy()[0, 0]
@@ -108,6 +107,59 @@ def test_a_view_without_change_is_the_picture() -> None:
     x = np.random.default_rng(0).normal(size=(1, 1, 6, 5)).astype(np.float32)
     seen = views.draw(np.random.default_rng(0))(paddle.to_tensor(x))
     np.testing.assert_allclose(seen.numpy(), x, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.8, 0.9, 1.0, 1.1, 1.6])
+@pytest.mark.parametrize("padding", [None, 12])
+def test_a_scale_means_what_it_says(scale: float, padding: int | None) -> None:
+    """A bar of 20 by 30 pixels on the canvas is 20 s by 30 s in the view, however it is padded."""
+    import paddle
+
+    views = Views((90, 80), np.zeros(1), padding=padding, scales=(scale, scale), jitter=0, angle=0)
+    height, width = views.canvas
+    canvas = np.zeros((1, 1, height, width))
+    canvas[..., height // 2 - 10 : height // 2 + 10, width // 2 - 15 : width // 2 + 15] = 1
+    seen = views.draw(np.random.default_rng(0))(paddle.to_tensor(canvas)).numpy()[0, 0]
+    assert seen.max(axis=1).sum() == pytest.approx(20 * scale, abs=0.5)
+    assert seen.max(axis=0).sum() == pytest.approx(30 * scale, abs=0.5)
+
+
+@pytest.mark.parametrize("angle", [0, 10, 60, 180])
+@pytest.mark.parametrize("scales", [(0.9, 1.1), (0.5, 0.5), (1.5, 2.0)])
+def test_each_pixel_of_a_view_lies_on_the_canvas(angle: float, scales: tuple[float, float]) -> None:
+    import paddle
+
+    for size in ((16, 16), (9, 20), (1, 5)):
+        views = Views(size, np.array([7.0]), angle=angle, scales=scales, jitter=3)
+        rng = np.random.default_rng(0)
+        ones = paddle.ones([1, 1, *views.canvas], "float64")
+        for _ in range(40):
+            np.testing.assert_allclose(views.draw(rng)(ones).numpy(), 1, rtol=1e-6)
+        assert views.middle(ones).shape == [1, 1, *size]
+
+
+@pytest.mark.parametrize(
+    ("size", "settings", "padding"),
+    [
+        ((10, 10), {"scales": (0.5, 1), "jitter": 3, "angle": 0}, 8),  # 4.5 / .5 + 3 - 4.5 = 7.5
+        ((11, 11), {"scales": (1, 1), "jitter": 0, "angle": 90}, 3),  # 5 √2 - 5 = 2.07
+        ((3, 9), {"scales": (1, 1), "jitter": 0, "angle": 180}, 4),  # √17 - 1 = 3.12
+        ((10, 10), {"scales": (1.5, 2), "jitter": 1, "angle": 0}, 0),  # 4.5 / 1.5 + 1 - 4.5 = -.5
+        ((224, 224), {}, 41),  # 111.5 (cos 10° + sin 10°) / .9 + 8 - 111.5 = 40.02
+    ],
+)
+def test_padding_by_hand(size: tuple[int, int], settings: dict[str, Any], padding: int) -> None:
+    views = Views(size, np.zeros(1), **settings)
+    assert views.padding == padding
+    assert views.canvas == (size[0] + 2 * padding, size[1] + 2 * padding)
+
+
+def test_the_picture_is_the_middle_of_the_canvas() -> None:
+    import paddle
+
+    views = Views((4, 6), np.zeros(1), padding=3)
+    canvas = np.random.default_rng(0).normal(size=(2, 3, 10, 12))
+    assert np.array_equal(views.middle(paddle.to_tensor(canvas)), canvas[:, :, 3:7, 3:9])
 
 
 def test_total_variation() -> None:
