@@ -244,5 +244,6 @@ def test_pyplot_is_not_imported(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr

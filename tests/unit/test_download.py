@@ -183,6 +183,7 @@ def test_two_processes_ask_once(server, tmp_path):
     finally:
         for process in both:
             process.kill()
+            process.communicate()
     assert answers == [f"{len(CONTENT)}\n"] * 2
     assert server.asked["good"] == 1
 

@@ -224,6 +224,7 @@ def test_without_a_display_nothing_is_shown_and_nothing_said(display, pyplot):
     done = subprocess.run(
         [sys.executable, "-c", _SHOW],
         env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+        timeout=120,
     )  # fmt: skip
     assert (done.returncode, done.stderr, done.stdout.strip()) == (0, "", pyplot)
 

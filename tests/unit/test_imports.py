@@ -146,31 +146,36 @@ def test_the_checks_see_what_they_look_for() -> None:
 
 
 IMPORT_COST = """
-import json, sys, time
+import json, sys
 import paddle
-before, start = set(sys.modules), time.process_time()
+before, calls = set(sys.modules), 0
+def count(frame, event, arg):
+    global calls
+    calls += event == "call"
+sys.setprofile(count)
 import interpretdl
 interpretdl.Interpreter  # names are imported when the first is used
-seconds = time.process_time() - start
-print(json.dumps([seconds, sorted({name.split(".")[0] for name in set(sys.modules) - before})]))
+sys.setprofile(None)
+print(json.dumps([calls, sorted({name.split(".")[0] for name in set(sys.modules) - before})]))
 """
 
 
 def test_import_is_cheap() -> None:
-    """Processor time, since the machine may be busy; the best of up to three."""
-    for _ in range(3):
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", IMPORT_COST],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=PACKAGE.parent,
-        )
-        seconds, modules = json.loads(done.stdout)
-        assert not set(modules) & LATE
-        if seconds < 0.3:
-            return
-    pytest.fail(f"import interpretdl took {seconds:.2f} s longer than import paddle")
+    """Python's calls are counted, which are the same however busy the machine is.
+
+    They are 63,000 (Python 3.11), of 410,000 that importing Paddle takes.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", IMPORT_COST],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+        timeout=120,
+    )
+    calls, modules = json.loads(done.stdout)
+    assert not set(modules) & LATE
+    assert calls < 100_000
 
 
 WITHOUT_PADDLE = """
@@ -194,6 +199,7 @@ def test_without_paddle_it_says_which_to_install() -> None:
         text=True,
         check=True,
         cwd=PACKAGE.parent,
+        timeout=120,
     )
     assert "pip install paddlepaddle" in done.stdout
     assert "paddlepaddle-gpu" in done.stdout

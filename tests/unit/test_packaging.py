@@ -49,6 +49,7 @@ def metadata(root: Path) -> dict[str, Any]:
         text=True,
         check=True,
         cwd=root,
+        timeout=120,
     )
     given: dict[str, Any] = ast.literal_eval(done.stdout)
     return given
@@ -109,6 +110,7 @@ def python(code: str, root: Path) -> str:
         text=True,
         check=True,
         cwd=root,
+        timeout=120,
     )
     return done.stdout
 

@@ -47,6 +47,7 @@ def test_mypy_sees_wrong_arguments(tmp_path: Path, root: Path) -> None:
         text=True,
         cwd=root,
         check=False,
+        timeout=240,  # mypy without a cache
     )
     wrong = [i for i, line in enumerate(CALLS.splitlines(), 1) if line.endswith("# wrong")]
     # mypy's cache may know the file by the name that it had in an earlier run
