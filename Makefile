@@ -1,13 +1,14 @@
 # `make demo` and `make test` need Python 3.10 or newer and nothing else: each sets up .venv itself.
 
 PYTHON ?= python3
+SECONDS ?= 60
 VENV   := .venv
 PY     := $(VENV)/bin/python
 INSTALL = $(PY) -m pip install --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check table clean
+.PHONY: help demo test check fuzz table clean
 .NOTPARALLEL:        # demo and test install into one environment
 .DELETE_ON_ERROR:
 
@@ -15,6 +16,7 @@ help:
 	@echo "make demo    explain a photograph with a trained network; writes out/chelsea.png"
 	@echo "make test    run the tests"
 	@echo "make check   ruff, mypy --strict and the tests"
+	@echo "make fuzz    feed hostile values to all that reads what a user gives, for SECONDS=60"
 	@echo "make table   write the README's table of methods anew"
 	@echo "make clean   remove .venv, out and everything built"
 	@echo "PYTHON=python3.12 make …   chooses the Python that .venv is made with"
@@ -53,6 +55,9 @@ check: $(VENV)/.test
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 	@$(MAKE) --no-print-directory test
+
+fuzz: $(VENV)/.test
+	@$(PY) -m tests.fuzz --seconds $(SECONDS)
 
 table: $(VENV)/.demo
 	@$(PY) -c 'from interpretdl.cli.tables import write_table; write_table("README.md")'

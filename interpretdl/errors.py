@@ -15,6 +15,7 @@ Every message says what was given, what was expected and what to do.
 from __future__ import annotations
 
 import difflib
+import reprlib
 import sys
 import warnings
 from collections.abc import Iterable
@@ -32,8 +33,19 @@ __all__ = [
 ]
 
 
+_LONGEST = 2000
+
+
 class InterpretError(Exception):
-    """Root of all errors that interpretdl raises on purpose."""
+    """Root of all errors that interpretdl raises on purpose.
+
+    Long messages, which quote something long, are cut in the middle.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST * 2 // 3]} […] {message[-_LONGEST // 4 :]}"
+        super().__init__(message)
 
 
 class ImageReadError(InterpretError, OSError):
@@ -66,6 +78,16 @@ class ResourceError(InterpretError, OSError):
 
 class InterpretWarning(UserWarning):
     """What went on all the same, and that the user should know."""
+
+
+def quoted(value: object) -> str:
+    """A value as code, shortened. Integers of thousands of digits, which Python does not print,
+    have their type's name.
+    """
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return f"<{type(value).__name__}>"
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import numbers
-import reprlib
 import sys
 import types
 import typing
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, quoted
 
 __all__ = ["check_value", "hints_of"]
 
@@ -45,12 +44,14 @@ def check_value(name: str, value: Any, hint: Any) -> None:
     """
     kinds = _alternatives(hint)
     if any(_fits(value, kind) for kind in kinds):
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise InputError(f"{name} must be below 2**63; got {quoted(value)}")
         return
     texts = [repr(text) for kind in kinds for text in _literals(kind)]
     words = [*texts, *(_words(kind) for kind in kinds if not _literals(kind))]
     listed = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
     one = "one of " if len(texts) > 1 else ""
-    raise InputError(f"{name} must be {one}{listed}; got {reprlib.repr(value)}")
+    raise InputError(f"{name} must be {one}{listed}; got {quoted(value)}")
 
 
 def _alternatives(hint: Any) -> list[Any]:

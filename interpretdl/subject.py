@@ -10,6 +10,7 @@ import numpy as np
 
 from .data_processor.readers import Batch, read_arrays, read_images
 from .errors import InputError, warn
+from .hints import check_value
 from .lrp_model import imagenet_class_names
 from .preprocessing import IMAGENET, Preprocessing
 from .probe import OutputKind, Probe
@@ -79,6 +80,8 @@ class Subject:
                 "preprocessing must be a Preprocessing, None (arrays as they are) or 'model' (the "
                 f"model's own); got {preprocessing!r}"
             )
+        class_names = getattr(class_names, "tolist", lambda: class_names)()  # an array
+        check_value("class_names", class_names, Sequence[str] | None)
         names = getattr(probe.model, "class_names", None) if class_names is None else class_names
         return cls(
             probe,

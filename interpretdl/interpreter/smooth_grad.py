@@ -102,8 +102,9 @@ class NoisyMean:
             if error <= self.tolerance:
                 return taken
             # The error falls as 1/√n. An estimate from few samples may be far off: at most 4 times.
-            need = taken * (error / self.tolerance) ** 2 if self.tolerance else np.inf
-            return int(min(max(need, taken + 1), 4 * taken, self.max_samples))
+            far = error > 2 * self.tolerance
+            need = 4 * taken if far else taken * (error / self.tolerance) ** 2
+            return int(min(max(need, taken + 1), self.max_samples))
 
         def powers(images: NDArray[np.int64], points: Array) -> list[Array]:
             found = evaluate(images, points)[0]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TargetError, did_you_mean
+from ..errors import TargetError, did_you_mean, quoted
 from .scores import ClassScore, ScoreKind, TargetLike, TopClass
 
 __all__ = ["target_of"]
@@ -64,7 +64,7 @@ def _index(label: Any, names: Sequence[str] | None) -> int:
         label = label.item()
     if isinstance(label, bool | np.bool_) or not isinstance(label, int | np.integer):
         raise TargetError(
-            f"a label must be a class index, a class name or a target; got {label!r} "
+            f"a label must be a class index, a class name or a target; got {quoted(label)} "
             f"({type(label).__name__})"
         )
     return int(label)

@@ -15,7 +15,7 @@ import paddle
 import paddle.nn.functional as F
 from numpy.typing import NDArray
 
-from ..errors import InputError, TargetError
+from ..errors import InputError, TargetError, quoted
 
 __all__ = [
     "ClassScore",
@@ -99,7 +99,9 @@ def check_labels(labels: NDArray[Any], classes: int) -> None:
     """Raise TargetError for the first label that is not in [0, classes)."""
     for label in np.ravel(labels):
         if not 0 <= label < classes:
-            raise TargetError(f"label {label} is not in [0, {classes}), the classes of this model")
+            raise TargetError(
+                f"label {quoted(label)} is not in [0, {classes}), the classes of this model"
+            )
 
 
 def labels_of(labels: NDArray[np.int64], n: int, classes: int) -> NDArray[np.int64]:

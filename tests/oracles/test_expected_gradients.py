@@ -276,7 +276,7 @@ def test_grad_shap_equals_numpy(baselines: str | None) -> None:
         ({"ranked_outputs": 5}, "ranked_outputs must be from 1 to 4"),
         ({"ranked_outputs": 0}, "ranked_outputs must be from 1 to 4"),
         ({"output_rank_order": "top"}, "output_rank_order must be one of"),
-        ({"seed": "x"}, "seed must be an integer"),
+        ({"seed": "x"}, "seed must be a whole number"),
     ],
 )
 def test_what_does_not_fit_is_refused(options: dict[str, Any], message: str) -> None:

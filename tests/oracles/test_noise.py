@@ -226,7 +226,7 @@ def test_v2_is_smooth_grad_with_fewer_samples_in_a_run(toy: Any) -> None:
         ({"n_samples": True}, "n_samples must be a whole number"),
         ({"n_samples": 0}, "n_samples must be a whole number"),
         ({"tolerance": 0.1, "max_samples": 9}, "max_samples must be a number, at least 50"),
-        ({"seed": 1.5}, "seed must be an integer"),
+        ({"seed": 1.5}, "seed must be a whole number"),
         ({"split": 0}, "split must be a whole number"),
     ],
 )

@@ -27,7 +27,7 @@ class Protocol(typing.Protocol):
 @pytest.mark.parametrize(
     ("hint", "good", "bad", "words"),
     [
-        (int, [0, -3, np.int64(2), 10**30], [True, 1.0, "1", None, [1]], "a whole number"),
+        (int, [0, -3, np.int64(2), 2**62], [True, 1.0, "1", None, [1]], "a whole number"),
         (float, [0, 0.5, np.float32(1), float("nan")], [True, "1", None, 1j], "a number"),
         (bool, [True, np.True_], [0, 1, "yes", None], "True or False"),
         (str, ["", "a"], [b"a", 1, None], "a string"),
@@ -80,3 +80,26 @@ def test_evaluators_refuse_values_of_another_type() -> None:
         it.Deletion(small_network(), steps="many")
     with pytest.raises(InputError, match="batch_size must be a whole number or None"):
         it.Deletion(small_network(), batch_size="2")
+
+
+def test_integers_that_python_does_not_print() -> None:
+    huge = 10**5000
+    with pytest.raises(InputError, match=r"steps must be below 2\*\*63; got <int>"):
+        it.Deletion(small_network(), steps=huge)
+    for label in (huge, -huge, [huge], 2**63):
+        with pytest.raises(it.TargetError, match=r"is not in \[0, 5\)"):
+            it.GradientInterpreter(small_network()).explain(
+                np.zeros((1, 3, 8, 8), np.float32), label=label
+            )
+
+
+def test_long_messages_are_cut() -> None:
+    error = it.InputError("a" * 10**6 + "b")
+    assert len(str(error)) < 2100
+    assert str(error).startswith("aaa")
+    assert str(error).endswith("aab")
+    with pytest.raises(it.TargetError) as caught:
+        it.GradientInterpreter(small_network()).explain(
+            np.zeros((1, 3, 8, 8), np.float32), label="x" * 200_000
+        )
+    assert len(str(caught.value)) < 2100
