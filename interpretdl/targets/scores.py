@@ -99,9 +99,8 @@ def check_labels(labels: NDArray[Any], classes: int) -> None:
     """Raise TargetError for the first label that is not in [0, classes)."""
     for label in np.ravel(labels):
         if not 0 <= label < classes:
-            raise TargetError(
-                f"label {quoted(label)} is not in [0, {classes}), the classes of this model"
-            )
+            given = quoted(int(label))
+            raise TargetError(f"label {given} is not in [0, {classes}), the classes of this model")
 
 
 def labels_of(labels: NDArray[np.int64], n: int, classes: int) -> NDArray[np.int64]:
