@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Sequence
@@ -67,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def shown(message: Warning | str, *_: Any, **__: Any) -> None:
         complain(str(message), "warning")
 
+    # Paddle has the root logger print what matplotlib tells of its fonts, when it first draws.
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
     with warnings.catch_warnings(), any_text():
         warnings.showwarning = shown
         try:
