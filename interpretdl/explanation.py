@@ -264,6 +264,7 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         from .data_processor.canvas import png_of
+        from .data_processor.files import encodable
 
         part = self[:_HTML_IMAGES]
         picture = ""
@@ -282,7 +283,7 @@ class Explanation:
         options = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
         text = f"{self.method}({options})" + (f", and {more} more images" if more else "")
         heads = "".join(f"<th>{h}</th>" for h in ("image", "class", "probability", "score"))
-        return (
+        return encodable(
             f'<div class="tex2jax_ignore mathjax_ignore">'  # a $ in a name starts no formula
             f"{picture}<table><tr>{heads}</tr>{rows}</table><p>{html.escape(text)}</p></div>"
         )

@@ -35,7 +35,7 @@ def progress_bar(total: int | None, description: str, unit: str = "it", **option
 
     Bars that end within half a second are not drawn.
     """
-    watched = in_notebook() or sys.stderr.isatty()
+    watched = in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
     options = {"delay": 0.5, "leave": False, **options}
     return tqdm(
         total=total, desc=description, unit=unit, disable=not (_shown and watched), **options

@@ -37,6 +37,7 @@ __all__ = [
     "SAVE_SUFFIXES",
     "atomic_path",
     "check_writable",
+    "encodable",
     "read_archive",
     "short",
     "write_archive",
@@ -81,6 +82,11 @@ def short(path: object, longest: int = 60) -> str:
     """A path for a message, shortened in the middle."""
     text = str(path)
     return text if len(text) <= longest else f"{text[: longest // 2]}…{text[-longest // 2 :]}"
+
+
+def encodable(text: str) -> str:
+    """The text with what UTF-8 cannot hold escaped: bytes in names of files that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextlib.contextmanager

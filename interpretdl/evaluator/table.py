@@ -93,7 +93,7 @@ class Comparison:
         Raises:
             ResourceError: it cannot be written.
         """
-        from ..data_processor.files import atomic_path, check_writable
+        from ..data_processor.files import atomic_path, check_writable, encodable
 
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -103,11 +103,13 @@ class Comparison:
                 [name, *("" if math.isnan(mean) else repr(float(mean)) for mean in row)]
             )
         with atomic_path(check_writable(path, (".csv",))) as temporary:
-            temporary.write_text(text.getvalue(), encoding="utf-8")
+            temporary.write_text(encodable(text.getvalue()), encoding="utf-8")
 
     def html(self) -> str:
         """A page of its own: the table, the figure, what has no value, and the settings."""
         from jinja2 import Environment, PackageLoader
+
+        from ..data_processor.files import encodable
 
         environment = Environment(
             loader=PackageLoader("interpretdl.evaluator"), autoescape=True, trim_blocks=True,
@@ -127,7 +129,7 @@ class Comparison:
             flags=self.flags(),
             settings=self.settings,
         )
-        return page
+        return encodable(page)
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write `html()` to a file, which needs no other.

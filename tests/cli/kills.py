@@ -105,13 +105,15 @@ def kill(name: str, kills: int, seed: int) -> str:
     done = midway = runs = 0
     while done < kills:
         begin(command)
-        completed = False
+        completed, midway_of_run = False, 0
         while not completed:
-            moment = chance.uniform(0, 1.2 * usual) if done < kills else None
+            again = done < kills and (not midway_of_run or chance.random() < 0.5)
+            moment = chance.uniform(0, usual) if again else None
             completed, _ = run(command, moment)
             done += not completed
-            midway += not completed and bool(contents().keys() & expected.keys())
+            midway_of_run += not completed and bool(contents().keys() & expected.keys())
         runs += 1
+        midway += midway_of_run
         found = contents()
         if found != expected:
             names = sorted(
