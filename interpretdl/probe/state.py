@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import threading
 import warnings
 import weakref
@@ -193,13 +194,13 @@ def check_device(model: Any, device: str | None) -> None:
     """
     if device is None:
         return
-    kind = str(device).partition(":")[0]
-    if kind not in ("cpu", "gpu"):
+    named = re.fullmatch("cpu|gpu(:[0-9]{1,3})?", str(device))
+    if not named:
         raise InputError(f"device must be 'cpu', 'gpu', 'gpu:0' … or None; got {device!r}")
-    place = place_of(model)
-    if kind == "gpu" and not paddle.device.is_compiled_with_cuda():
+    place, gpu, number = place_of(model), str(device) != "cpu", named[1]
+    if gpu and not paddle.device.is_compiled_with_cuda():
         warn(f"device={device!r} was asked for, but this Paddle has no GPU: the CPU is used")
-    elif (kind == "gpu") != place.is_gpu_place():
+    elif gpu != place.is_gpu_place() or (number and int(number[1:]) != place.gpu_device_id()):
         raise InputError(
             f"device={device!r} was asked for, but the model's parameters are on {place}; move it "
             f"with model.to({device!r}), or leave device=None"
