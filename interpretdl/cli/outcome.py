@@ -93,7 +93,7 @@ def complain(message: str, kind: str = "error") -> None:
     """One line on standard error; the exit code tells the rest where that is full or closed."""
     text = " ".join(message.split())
     if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+        text = f"{text[: _LONGEST // 2]} […] {text[-_LONGEST // 2 :]}"
     try:
         typer.echo(f"{kind}: {_printable(text)}", err=True)
     except OSError:

@@ -39,7 +39,6 @@ __all__ = [
     "check_writable",
     "encodable",
     "read_archive",
-    "short",
     "write_archive",
 ]
 
@@ -62,7 +61,7 @@ def _place(path: str | os.PathLike[str]) -> Path:
         reason = getattr(error, "strerror", None) or error
         if getattr(error, "errno", None) == errno.ENAMETOOLONG:
             reason = f"a name in it is over {MAX_NAME_BYTES} bytes, or all of it is too long"
-        raise ResourceError(f"cannot write {short(path)}: {reason}; give another name") from error
+        raise ResourceError(f"cannot write {path}: {reason}; give another name") from error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise ResourceError(
             f"cannot write {target}: it is a pipe, socket or device, which a file would replace; "
@@ -76,12 +75,6 @@ def _mode(path: Path) -> int:
         return os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return stat.S_IFREG  # which it will be
-
-
-def short(path: object, longest: int = 60) -> str:
-    """A path for a message, shortened in the middle."""
-    text = str(path)
-    return text if len(text) <= longest else f"{text[: longest // 2]}…{text[-longest // 2 :]}"
 
 
 def encodable(text: str) -> str:
@@ -100,7 +93,7 @@ def _temporary(target: Path) -> Iterator[Path]:
         temporary, lock = _locked_file(target)
     except OSError as error:
         raise ResourceError(
-            f"cannot write {short(target)}: {error.strerror or error}; give a folder that exists "
+            f"cannot write {target}: {error.strerror or error}; give a folder that exists "
             "and that you may write to"
         ) from error
     try:

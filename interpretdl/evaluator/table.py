@@ -175,17 +175,18 @@ class Comparison:
                     drawn = True
                     axes.plot(
                         cell.axis, _mean_curve(rows), dash, color=f"C{i % 10}",
-                        label=method if dash == "-" else None,
+                        label=_drawn(method) if dash == "-" else None,
                     )  # fmt: skip
                     axes.set_xlabel(cell.axis_label, fontsize="small")
                     if cell.ticks:
-                        axes.set_xticks(cell.axis, cell.ticks, rotation=90, fontsize="xx-small")
+                        names = [_drawn(name) for name in cell.ticks]
+                        axes.set_xticks(cell.axis, names, rotation=90, fontsize="xx-small")
         if drawn:
             axes.legend(fontsize="x-small")
             return
         colours = [f"C{i % 10}" for i in range(len(cells))]
         axes.barh(range(len(cells)), np.nan_to_num(means), color=colours)
-        axes.set_yticks(range(len(cells)), self.methods, fontsize="small")
+        axes.set_yticks(range(len(cells)), map(_drawn, self.methods), fontsize="small")
         axes.invert_yaxis()
 
     def _png(self) -> bytes:
@@ -204,6 +205,13 @@ class Comparison:
             for name, row in zip(self.methods, self.table(), strict=True)
         )
         return f"<table><tr>{heads}</tr>{rows}</table>"
+
+
+def _drawn(name: str) -> str:
+    """A name as matplotlib's own texts take it, which read formulas between dollars."""
+    from ..data_processor.canvas import drawable
+
+    return drawable(name)[0].replace("$", r"\$")
 
 
 def _mean_curve(rows: NDArray[Any]) -> NDArray[Any]:
