@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["dissect", "mini_broden"]
 
-Seed = Annotated[int, typer.Option(metavar="N", help="For everything random.")]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="For everything random.")]
 
 
 def dissect(
@@ -54,6 +55,14 @@ def dissect(
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only images of this split.")
     ] = None,
+    categories: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="The categories of labels that count, such as object,part,scene,texture,color.  "
+            "[default: all]",
+        ),
+    ] = None,
     share: Annotated[
         float, typer.Option(metavar="X", help="Share of activations above a unit's threshold.")
     ] = 0.005,
@@ -88,6 +97,7 @@ def dissect(
     quiet: arg.Quiet = False,
 ) -> None:
     """Find the concepts that single units of a network detect (Network Dissection)."""
+    from ..data_processor.readers import DEFAULT_MAX_PIXELS
     from ..dissection import Broden, check_broden
     from ..dissection import dissect as run
     from .models import subject_of
@@ -101,7 +111,11 @@ def dissect(
         if not quiet:
             say(f"{data}: no fault found")
         return
-    read = Broden(data, split)
+    if input_size is not None and not 1 <= input_size <= math.isqrt(DEFAULT_MAX_PIXELS):
+        most = math.isqrt(DEFAULT_MAX_PIXELS)
+        raise InputError(f"--input-size must be from 1 to {most}; got {input_size}")
+    chosen = None if categories is None else [name.strip() for name in categories.split(",")]
+    read = Broden(data, split, categories=chosen)
     subject = subject_of(model, weights, pretrained, output, "logits", device, batch_size)
     found = run(
         subject,

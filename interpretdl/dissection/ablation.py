@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -77,12 +78,12 @@ def ablate_units(
         x: pictures or arrays, as `Interpreter.explain` takes them.
         label: the class, by index or name.
         layer: a layer with outputs [N, U] or [N, U, h, w].
-        units: which of its units; None takes all.
+        units: which of its units, whole numbers from 0, each once; None takes all.
         gradient_of: which score of the class, see `ClassScore`; None is "logit".
         of: old name of gradient_of; deprecated.
 
     Raises:
-        InputError: a unit that the layer does not have.
+        InputError: a unit that the layer does not have, or what is no list of units.
         UnsupportedModelError: the layer has outputs of another rank, or runs several times with
             outputs of different shapes.
         ImageReadError, TargetError, LayerNotFoundError, ResourceError.
@@ -106,14 +107,35 @@ def ablate_units(
             f"ablation needs a layer with an output [N, U] or [N, U, h, w]; that of {layer!r} is "
             f"[{', '.join(map(str, ('N', *shape)))}]"
         )
-    chosen = np.arange(shape[0]) if units is None else np.asarray(units, np.int64)
-    wrong = chosen[(chosen < 0) | (chosen >= shape[0])]
-    if len(wrong) or not len(chosen):
-        what = f"got {wrong[0]}" if len(wrong) else "none was given"
-        raise InputError(f"{layer!r} has units 0 to {shape[0] - 1}; {what}")
+    chosen = np.arange(shape[0]) if units is None else _chosen(units, shape[0], layer)
     places = np.arange(np.prod(shape)).reshape(shape[0], -1)
     ablation = LayerAblation(run, batch.inputs, layer, shape, places)
     with progress_bar(len(batch) * len(chosen), f"ablate {layer}", "unit") as bar:
         without = [ablation.scores(n, chosen, target, bar.update) for n in range(len(batch))]
     drops = scores[:, None] - np.stack(without)
     return Ablation(layer, int(target.labels), target.of, chosen, scores, drops)
+
+
+def _chosen(units: Any, count: int, layer: str) -> NDArray[np.int64]:
+    """Units that were named, int64 [U]. NumPy alone would take 1.5 and True for unit 1."""
+    given = units.numpy() if hasattr(units, "numpy") else units
+    listed = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str | bytes)
+    if not listed or getattr(given, "ndim", 1) != 1:
+        raise InputError(
+            f"units must be a list of whole numbers, or None for all; got {reprlib.repr(units)}"
+        )
+    seen: set[int] = set()
+    for unit in given:
+        if isinstance(unit, bool | np.bool_) or not isinstance(unit, int | np.integer):
+            what = f"got {reprlib.repr(unit)}, which is no whole number"
+        elif not 0 <= unit < count:
+            what = f"got {reprlib.repr(unit)}"
+        elif unit in seen:
+            what = f"{unit} was given twice"
+        else:
+            seen.add(int(unit))
+            continue
+        raise InputError(f"{layer!r} has units 0 to {count - 1}; {what}")
+    if not seen:
+        raise InputError(f"{layer!r} has units 0 to {count - 1}; none was given")
+    return np.array([int(unit) for unit in given], np.int64)

@@ -63,6 +63,8 @@ class Broden:
         if not tables.labels:
             raise InputError(f"{self.path} has no label in {', '.join(chosen)}")
         self.categories = tuple(in_order(chosen))
+        # as reports say it
+        self.left_out = tuple(in_order([c for c in tables.categories if c not in chosen]))
         self.labels = tuple(tables.labels[number] for number in sorted(tables.labels))
         self.records = tuple(tables.records[i] for i in tables.of_split(split))
         if not self.records:

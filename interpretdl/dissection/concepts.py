@@ -9,8 +9,9 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, warn
 from ..interpreter import LRPInterpreter
+from ..record import digest_of_model
 from ..rules import Composite
 from ..subject import Subject
 from ..targets import ClassScore, scores_of, settled
@@ -83,7 +84,9 @@ def explain_in_concepts(
     its units, divided by the positive relevance of all units.
 
     Args:
-        model: the model that was dissected, a paddle.nn.Layer or a Subject.
+        model: the model that was dissected, a paddle.nn.Layer or a Subject. Another one, or the
+            same with other weights, is refused: its units detect something else. If the result does
+            not say what was dissected, a warning says so.
         inputs: pictures or arrays, as `Interpreter.explain` takes them.
         result: the dissected layer.
         label: the class, by index or name, or one for each image; None takes the top class of each.
@@ -94,8 +97,8 @@ def explain_in_concepts(
         The shares of each image that could be read.
 
     Raises:
-        InputError: the layer is rotated, the relevance does not fit the layer, or no relevance is
-            positive.
+        InputError: the layer is rotated, another model was dissected, the relevance does not fit
+            the layer, or no relevance is positive.
         ImageReadError, TargetError, LayerNotFoundError, UnsupportedModelError, ResourceError.
     """
     if result.rotated:
@@ -103,6 +106,7 @@ def explain_in_concepts(
     if callable(label):
         raise InputError(f"label must be a class here, by index or name; got a target, {label!r}")
     subject = Subject.of(model)
+    _refuse_another(subject.probe.model, result)
     batch = subject.read(inputs)
     x, logits = batch.inputs, subject.probe.logits(batch.inputs)
     target = cast(ClassScore, settled(subject.target(label, batch), logits))
@@ -146,6 +150,27 @@ def gradient_times_activation(model: Any) -> Relevance:
         return np.asarray(found.activations[layer] * found.gradients[layer])
 
     return relevance
+
+
+def _refuse_another(model: Any, result: LayerResult) -> None:
+    """Hold a model against the one that was dissected."""
+    if not result.model:
+        warn(
+            f"the result of {result.layer!r} does not say which model was dissected; make sure "
+            "that it is this one, with these weights"
+        )
+        return
+    found = digest_of_model(model)
+    if found == result.model:
+        return
+    (kind, weights), (other, others) = found.split(" ", 1), result.model.split(" ", 1)
+    what = f"a {other}, and this is a {kind}" if kind != other else (
+        f"a {kind} with other weights or buffers (fingerprint {others}; of this model: {weights})"
+    )  # fmt: skip
+    raise InputError(
+        f"the model that was dissected is {what}: its units detect something else; give the model "
+        "that was dissected, or dissect this one"
+    )
 
 
 def _shares(

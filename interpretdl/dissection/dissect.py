@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,19 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, ResourceError
+from ..hints import check_value, hints_of
+from ..interpreter.sampling import at_least, counts
 from ..preprocessing import Preprocessing
 from ..probe import Probe
 from ..progress import progress_bar
 from ..record import digest, digest_of_model, plain
 from ..subject import Subject
 from .broden import Broden
+from .lock import hold
 from .phases import Phase, TallyPhase, ThresholdPhase, Units
+from .place import Place
 from .report import write_report
 from .result import MIN_IOU, LayerResult, ordered_categories
 
 __all__ = ["Dissection", "dissect"]
 
-_ALGORITHM = 2  # increased when results, or the digest of a model, change
+_ALGORITHM = 3  # increased when results, or the digest of a model, change
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ def dissect(
     layers: str | Sequence[str],
     out: str | os.PathLike[str],
     *,
+    categories: str | Sequence[str] | None = None,
     share: float = 0.005,
     min_iou: float = MIN_IOU,
     baseline: bool = False,
@@ -82,7 +88,10 @@ def dissect(
             `preprocessing` must not be given.
         data: a data set in Broden's layout or its folder, see `Broden` and `mini_broden`.
         layers: names of layers with outputs [N, C, h, w]; all are done in one run of the model.
-        out: folder for the results; made when missing.
+        out: folder for the results; made when missing. It takes one run at a time.
+        categories: the categories of labels that count, see `Broden`, to which they must have been
+            given if `data` is one; None takes all of the data set. Others than the paper's change
+            what units detect most, and the numbers of detectors and concepts.
         share: share of a unit's activations that are above its threshold.
         min_iou: IoU from which a unit counts as a detector.
         baseline: also dissect each layer with its units mixed by a random rotation. What units
@@ -97,7 +106,7 @@ def dissect(
         batch_size: images in one run of the model.
         device, output: see Probe.
         checkpoint_seconds: seconds between two saves of a phase's state.
-        restart: start anew and replace the results in `out`.
+        restart: start anew and replace the results that `out` has of these layers.
         report: write report.html.
 
     Returns:
@@ -105,16 +114,17 @@ def dissect(
         report.html.
 
     Raises:
-        InputError: wrong data or settings, or `out` has results of another model, data or settings.
-        ImageReadError, LayerNotFoundError, UnsupportedModelError, ResourceError.
+        InputError: wrong data or settings, or `out` has results of another model, data or settings,
+            or files that no dissection wrote.
+        ResourceError: another run writes into `out`, or a file cannot be written.
+        ImageReadError, LayerNotFoundError, UnsupportedModelError.
     """
+    _check(locals())
     names = list(dict.fromkeys([layers] if isinstance(layers, str) else layers))
-    if not names or top < 1 or not 0 < share < 1 or not 0 < min_iou <= 1:
-        raise InputError(
-            "layers must name at least one layer, share be in (0, 1), min_iou in (0, 1], top at "
-            f"least 1; got layers={names}, share={share}, min_iou={min_iou}, top={top}"
-        )
-    data = data if isinstance(data, Broden) else Broden(data)
+    if not isinstance(data, Broden):
+        data = Broden(data, categories=categories)
+    elif categories is not None:
+        raise InputError("data says itself which categories count: give them to Broden")
     subject = Subject.of(model, device, output=output, preprocessing=preprocessing or "model")
     settings = subject.preprocessing
     if settings is None:
@@ -127,13 +137,11 @@ def dissect(
         probe.layer(name)
     size = _size(input_size, settings, data)
     folder = _folder(out)
-    labels = data.labels
-    categories = ordered_categories(labels)
-    category_of = np.array([categories.index(label.category) for label in labels])
     fingerprint = plain({
         "algorithm": _ALGORITHM,
         "model": digest_of_model(probe.model),
         "data": data.digest(),
+        "categories": data.categories,
         "share": share,
         "top": top,
         "capacity": capacity,
@@ -145,37 +153,40 @@ def dissect(
     dissected = [Units(n, turned, seed) for n in names for turned in [False, True][: 1 + baseline]]
     _distinct(dissected)
     walk = _Walk(probe, data, names, settings, size, batch_size, checkpoint_seconds)
-
-    first = [
-        ThresholdPhase(
-            units, folder, len(data), fingerprint, share=share, capacity=capacity, top=top
-        )
-        for units in dissected
-    ]
-    walk("thresholds", first, restart, with_truth=False)
-    second = [
-        TallyPhase(
-            units, folder, len(data), fingerprint, thresholds=phase.result["thresholds"],
-            category_of=category_of, categories=len(categories),
-        )
-        for units, phase in zip(dissected, first, strict=True)
-    ]  # fmt: skip
-    walk("tally", second, restart, with_truth=True)
-
-    results, files = {}, {}
-    for units, thresholds, tally in zip(dissected, first, second, strict=True):
-        result = LayerResult(
-            units.layer, units.rotated, labels, **thresholds.result, **tally.result,
-            categories=categories, min_iou=min_iou,
-        )  # fmt: skip
-        results[units.name] = result
-        files[units.name] = folder / f"{units.file_name}-result.csv"
-        result.write_csv(files[units.name])
-    page = folder / "report.html" if report else None
-    if page is not None:
+    with hold(folder) as held:
+        place = Place(folder, names, fingerprint)
+        place.prepare(held, restart)
+        first = [
+            ThresholdPhase(
+                units, folder, len(data), fingerprint, share=share, capacity=capacity, top=top
+            )
+            for units in dissected
+        ]
+        walk("thresholds", first, with_truth=False)
+        labels = ordered_categories(data.labels)
+        category_of = np.array([labels.index(label.category) for label in data.labels])
+        second = [
+            TallyPhase(
+                units, folder, len(data), fingerprint, thresholds=phase.result["thresholds"],
+                category_of=category_of, categories=len(labels),
+            )
+            for units, phase in zip(dissected, first, strict=True)
+        ]  # fmt: skip
+        walk("tally", second, with_truth=True)
+        results, files = {}, {}
+        for units, thresholds, tally in zip(dissected, first, second, strict=True):
+            result = LayerResult(
+                units.layer, units.rotated, data.labels, **thresholds.result, **tally.result,
+                categories=labels, min_iou=float(min_iou), model=fingerprint["model"],
+            )  # fmt: skip
+            results[units.name] = result
+            files[units.name] = place.table(units)
+            result.write_csv(files[units.name])
+        if not report:
+            return Dissection(results, files, None)
         facts = {**fingerprint, "min_iou": min_iou, "layers": list(results)}
-        write_report(page, list(results.values()), data, digest=digest(facts), anew=restart)
-    return Dissection(results, files, page)
+        write_report(place.report, list(results.values()), data, digest=digest(facts))
+        return Dissection(results, files, place.report)
 
 
 class _Walk:
@@ -195,13 +206,8 @@ class _Walk:
         self.preprocessing, self.size = preprocessing, size
         self.batch_size, self.seconds = batch_size, checkpoint_seconds
 
-    def __call__(
-        self, name: str, phases: Sequence[Phase], restart: bool, *, with_truth: bool
-    ) -> None:
+    def __call__(self, name: str, phases: Sequence[Phase], *, with_truth: bool) -> None:
         for phase in phases:
-            if restart:
-                phase.file.unlink(missing_ok=True)
-                phase.partial.unlink(missing_ok=True)
             phase.load()
         waiting = [phase for phase in phases if not phase.result]
         if not waiting:
@@ -244,6 +250,21 @@ class _Walk:
         return resized[..., None] if grey else resized
 
 
+def _check(given: dict[str, Any]) -> None:
+    """Refuse values of the wrong type or range, before anything is read."""
+    for name, hint in hints_of(dissect).items():
+        if name not in ("model", "preprocessing", "device", "output", "return"):  # Subject's
+            check_value(name, given[name], hint)
+    if not given["layers"]:
+        raise InputError(f"layers must name at least one layer; got {given['layers']!r}")
+    for name, most in (("share", 1), ("min_iou", math.nextafter(1, 2))):
+        if not 0 < given[name] < most:
+            limit = "in (0, 1)" if most == 1 else "in (0, 1]"
+            raise InputError(f"{name} must be {limit}; got {given[name]!r}")
+    counts(top=given["top"], capacity=given["capacity"], batch_size=given["batch_size"])
+    at_least(0, seed=given["seed"], checkpoint_seconds=given["checkpoint_seconds"])
+
+
 def _size(
     given: int | tuple[int, int] | None, preprocessing: Preprocessing, data: Broden
 ) -> tuple[int, int]:
@@ -253,7 +274,7 @@ def _size(
         if len(sizes) > 1:
             raise InputError(f"pictures of {len(sizes)} different sizes: give input_size=")
         return sizes.pop()
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = size if isinstance(size, tuple) else (size, size)
     if min(height, width) < 1:
         raise InputError(f"input_size must be at least 1; got {given!r}")
     return int(height), int(width)
@@ -263,8 +284,9 @@ def _folder(out: str | os.PathLike[str]) -> Path:
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"cannot make the folder {folder}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise ResourceError(f"cannot make the folder {folder}: {reason}") from error
     return folder
 
 

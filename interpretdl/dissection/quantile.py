@@ -94,6 +94,12 @@ class TailQuantile:
         self._compact()
         return {"values": self._values[:, : self._filled]}, {"seen": self.seen}
 
+    def fits(self, values: Floats, seen: Any, positions: int) -> bool:
+        """Whether a state of so many values can be that after so many positions."""
+        if isinstance(seen, bool) or not isinstance(seen, int) or not 0 <= seen <= positions:
+            return False
+        return values.shape[1] == min(self._kept, seen) and (self.rate < 1 or seen == positions)
+
     def restore(self, arrays: dict[str, NDArray[Any]], numbers: dict[str, int]) -> None:
         """Continue from a state, in an object made with the same arguments."""
         values = arrays["values"]

@@ -37,7 +37,6 @@ def write_report(
     data: Broden,
     *,
     digest: str = "",
-    anew: bool = False,
 ) -> None:
     """Write the report of one or several layers.
 
@@ -46,12 +45,11 @@ def write_report(
         results: the layers; rotated ones get a headline and a chart, but no cards.
         data: the data set, for the pictures.
         digest: fingerprint of what the report depends on; a file with the same one is kept.
-        anew: write the report even so.
 
     Raises:
         ResourceError: the file cannot be written.
     """
-    if digest and not anew and _digest_of(Path(path)) == digest:
+    if digest and _digest_of(Path(path)) == digest:
         return
     import jinja2
 
@@ -69,6 +67,7 @@ def write_report(
     page = template.from_string(text).render(
         digest=digest,
         layers=[{"name": r.name, "headline": r.headline(), "chart": chart(r)} for r in results],
+        data={"images": len(data), "categories": data.categories, "left_out": data.left_out},
         names=[result.name for result in shown],
         categories=list(results[0].categories) if results else [],
         cards=cards,

@@ -57,6 +57,7 @@ class LayerResult:
         top_maps: float32 [U, n, h, w], the unit's activations there.
         categories: names of the K categories in the reports' order.
         min_iou: IoU from which a unit counts as a detector.
+        model: fingerprint of the model that was dissected, see `digest_of_model`; "" is unknown.
         iou: float64 [U, L].
     """
 
@@ -72,6 +73,7 @@ class LayerResult:
     top_maps: NDArray[np.float32]
     categories: tuple[str, ...]
     min_iou: float = MIN_IOU
+    model: str = ""
     iou: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:

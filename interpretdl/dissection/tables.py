@@ -11,13 +11,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CATEGORY_ORDER", "Label", "Record", "Tables", "by", "in_order"]
+__all__ = ["CATEGORY_ORDER", "MOST_PIXELS", "Label", "Record", "Tables", "by", "in_order"]
 
 CATEGORY_ORDER = ("object", "scene", "part", "material", "texture", "color")
 _SIZES = ("ih", "iw", "sh", "sw")
 _FIXED = ("image", "split", *_SIZES)
 _LARGEST = 65535  # R + 256 G
-_MOST_PIXELS = 2**24  # of a label PNG: up to here float32 counts exactly
+MOST_PIXELS = 2**24  # of a label PNG: up to here float32 counts exactly
 _MOST_DIGITS = 18  # within int64, and far below where int() refuses a text
 _SHOWN = 60
 
@@ -103,7 +103,7 @@ class Tables:
                     self.faults.append(f"{name} has no column {', '.join(missing)}")
                     return []
                 rows = [(reader.line_num, row) for row in reader]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except (OSError, ValueError, csv.Error) as error:  # ValueError: not UTF-8, a null byte
             self.faults.append(f"{name} cannot be read: {error}")
             return []
         whole = []
@@ -169,8 +169,8 @@ class Tables:
             sizes = [self._int(row[name], "index.csv", line) for name in _SIZES]
             if min(sizes) < 1 and len(self.faults) == before:
                 self._fault(line, f"a size below 1 in {', '.join(_SIZES)} = {sizes}")
-            if sizes[2] * sizes[3] > _MOST_PIXELS:
-                self._fault(line, f"labels of {by(sizes[2:])} pixels; at most {_MOST_PIXELS}")
+            if sizes[2] * sizes[3] > MOST_PIXELS:
+                self._fault(line, f"labels of {by(sizes[2:])} pixels; at most {MOST_PIXELS}")
             numbers: list[int] = []
             files, lengths = [], [self._length(row["image"], line)]
             for category in self.categories:

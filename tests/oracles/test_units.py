@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from interpretdl.errors import (
     TargetError,
     UnsupportedModelError,
 )
+from interpretdl.record import digest_of_model
 from interpretdl.subject import Subject
 from interpretdl.targets import ClassScore
 
@@ -171,6 +173,50 @@ def test_ablation_of_pictures_and_names(toy: Any) -> None:
             ablate_units(model, picture, label, "5")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("units", "named"),
+    [
+        ([1.5], "got 1.5, which is no whole number"),
+        ([True], "got True, which is no whole number"),
+        ([1, np.True_], "which is no whole number"),
+        ([2, False], "got False, which is no whole number"),
+        (["1"], "got '1', which is no whole number"),
+        ([None], "got None, which is no whole number"),
+        ([1.0], "got 1.0, which is no whole number"),
+        ([[0, 1]], "which is no whole number"),
+        ([float("nan")], "got nan, which is no whole number"),
+        (np.ones(6, bool), "which is no whole number"),
+        (np.array([0.0, 1.0]), "which is no whole number"),
+        (np.array(1), "must be a list of whole numbers"),
+        (np.array([[0, 1]]), "must be a list of whole numbers"),
+        (1, "must be a list of whole numbers"),
+        ("12", "must be a list of whole numbers"),
+        ({1, 2}, "must be a list of whole numbers"),
+        ([-1], "units 0 to 5; got -1"),
+        ([6], "units 0 to 5; got 6"),
+        ([2**70], "units 0 to 5; got 118059"),
+        (np.array([2**63], np.uint64), "units 0 to 5; got "),
+        ([1, 0, 1], "1 was given twice"),
+        ([], "none was given"),
+        (np.zeros(0), "none was given"),
+    ],
+    ids=repr,
+)
+def test_units_that_are_none(toy: Any, x: np.ndarray, units: Any, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        ablate_units(toy(), x, 0, "5", units)
+
+
+@pytest.mark.parametrize(
+    "units", [[4, 1], (4, 1), np.array([4, 1], np.uint8), paddle.to_tensor([4, 1]), range(4, 0, -3)]
+)
+def test_units_that_are_taken(toy: Any, x: np.ndarray, units: Any) -> None:
+    found = ablate_units(toy(), x, 2, "5", units)
+    assert found.units.tolist() == [4, 1]
+    expected = ablate_units(toy(), x, 2, "5").drops[:, [4, 1]]
+    np.testing.assert_allclose(found.drops, expected, atol=1e-6)
+
+
 def test_wrong_ablations(toy: Any, x: np.ndarray) -> None:
     probe = Probe(toy())
     with pytest.raises(InputError, match="units 0 to 5; got 6"):
@@ -187,7 +233,7 @@ def test_wrong_ablations(toy: Any, x: np.ndarray) -> None:
 
 
 def made_result(iou: list[list[float]], **options: Any) -> LayerResult:
-    """Units with these IoUs: of 100 pixels of truth, none elsewhere."""
+    """Units of the model `of` with these IoUs: of 100 pixels of truth, none elsewhere."""
     wanted = np.array(iou)
     units, labels = wanted.shape
     empty = np.zeros((units, 1))
@@ -197,7 +243,8 @@ def made_result(iou: list[list[float]], **options: Any) -> LayerResult:
         thresholds=np.zeros(units, np.float32), both=np.rint(100 * wanted).astype(int),
         truth=np.full(labels, 100), activation=np.rint(100 * wanted.max(axis=1, keepdims=True))
         .astype(int), top_images=empty.astype(int), top_scores=empty.astype(np.float32),
-        top_maps=np.zeros((units, 1, 1, 1), np.float32), categories=("object",), **options,
+        top_maps=np.zeros((units, 1, 1, 1), np.float32), categories=("object",),
+        model=digest_of_model(options.pop("of")), **options,
     )  # fmt: skip
 
 
@@ -213,7 +260,7 @@ def test_shares_by_hand(toy: Any, x: np.ndarray) -> None:
         assert labels.tolist() == [4]
         return given
 
-    (found,) = explain_in_concepts(toy(), x[:1], made_result(iou), 4, relevance=relevance)
+    (found,) = explain_in_concepts(toy(), x[:1], made_result(iou, of=toy()), 4, relevance=relevance)
     # per unit 3, 1, 4, 2, 0, -3: ten in all speak for the class
     shares = [(s.concept, s.share, s.relevance, s.units) for s in found.shares]
     assert shares == [
@@ -251,7 +298,7 @@ def test_a_planted_decision_is_split_as_it_was_made(tmp_path: Path) -> None:
 
 def test_the_default_is_lrp_at_the_layer(toy: Any, x: np.ndarray) -> None:
     model = toy()
-    found = explain_in_concepts(model, x, made_result([[0.5], *[[0.0]] * 3], layer="2"))
+    found = explain_in_concepts(model, x, made_result([[0.5], *[[0.0]] * 3], layer="2", of=model))
     assert [f.label for f in found] == Probe(model).logits(x).argmax(axis=1).tolist()
     relevance = LRPInterpreter(model).relevance(x, layer="2", composite="epsilon_gamma_box")
     relevance = relevance.sum(axis=(2, 3))
@@ -268,7 +315,7 @@ def test_a_class_by_its_imagenet_name(x: np.ndarray) -> None:
         paddle.nn.Conv2D(3, 6, 3), paddle.nn.ReLU(), paddle.nn.AdaptiveAvgPool2D(1),
         paddle.nn.Flatten(), paddle.nn.Linear(6, 1000),
     )  # fmt: skip
-    result = made_result([[0.5]] * 6, layer="1")
+    result = made_result([[0.5]] * 6, layer="1", of=model)
     for given in (model, Subject.of(model)):
         (found,) = explain_in_concepts(given, x[:1], result, "tabby")
         assert found.label == 281
@@ -277,7 +324,7 @@ def test_a_class_by_its_imagenet_name(x: np.ndarray) -> None:
 
 
 def test_pictures_that_cannot_be_read_are_left_out(toy: Any, x: np.ndarray) -> None:
-    model, result = toy(), made_result([[0.5]] * 6)
+    model, result = toy(), made_result([[0.5]] * 6, of=toy())
     picture = np.full((12, 12, 3), 99, np.uint8)
     with pytest.warns(InterpretWarning, match="input 0 is left out") as caught:
         (found,) = explain_in_concepts(model, [b"no picture", picture], result, [1, 3])
@@ -286,7 +333,7 @@ def test_pictures_that_cannot_be_read_are_left_out(toy: Any, x: np.ndarray) -> N
 
 
 def test_wrong_requests(toy: Any, x: np.ndarray) -> None:
-    model, result = toy(), made_result([[0.5]] * 6)
+    model, result = toy(), made_result([[0.5]] * 6, of=toy())
     with pytest.raises(InputError, match="relevance must be"):
         explain_in_concepts(model, x, result, 0, relevance=lambda *_: np.zeros((3, 5)))
     with pytest.raises(InputError, match="speaks for class 0"):
@@ -296,4 +343,27 @@ def test_wrong_requests(toy: Any, x: np.ndarray) -> None:
     with pytest.raises(InputError, match="got a target"):
         explain_in_concepts(model, x, result, ClassScore(0))
     with pytest.raises(InputError, match="rotated"):
-        explain_in_concepts(model, x, made_result([[0.5]] * 6, rotated=True))
+        explain_in_concepts(model, x, made_result([[0.5]] * 6, rotated=True, of=model))
+
+
+def test_concepts_of_another_model(toy: Any, x: np.ndarray) -> None:
+    """The units of other weights detect something else, whatever the dissected ones did."""
+    result = made_result([[0.5]] * 6, of=toy())
+    explain_in_concepts(toy(), x, result)  # equal weights are enough
+    with pytest.raises(InputError, match=r"a Sequential with other weights or buffers \("):
+        explain_in_concepts(toy(seed=1), x, result)
+    model = toy()
+    model[1]._mean.set_value(model[1]._mean + 1)  # a buffer
+    with pytest.raises(InputError, match="other weights or buffers"):
+        explain_in_concepts(Subject.of(model), x, result)
+    with pytest.raises(InputError, match="dissected is a Sequential, and this is a Around"):
+        explain_in_concepts(Around("add"), x, result)
+    with pytest.warns(InterpretWarning, match="does not say which model was dissected"):
+        explain_in_concepts(toy(seed=1), x, dataclasses.replace(result, model=""))
+
+
+def test_a_dissection_says_which_model_it_is_of(tmp_path: Path) -> None:
+    model = pixels_network(DETECTORS)
+    model.preprocessing = PLAIN
+    found = dissect(model, planted(tmp_path / "data"), "0", tmp_path / "out")["0"]
+    assert found.model == digest_of_model(model)

@@ -94,6 +94,18 @@ def test_killed_in_both_phases_and_resumed_gives_the_same_bytes(
     assert not [name for name in found if "partial" in name]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks, which Windows cannot")
+def test_killed_at_any_moment_it_ends_in_the_same_bytes(root: Path) -> None:
+    """Restarts too. `python tests/unit/dissection_kills.py 20` does as many as wanted."""
+    program = Path(__file__).with_name("dissection_kills.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(program), "few"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}, timeout=250,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("all bytes are equal") == 3
+
+
 def test_an_error_leaves_what_was_done(toy: Any, data: Path, tmp_path: Path) -> None:
     class Broken(Broden):
         def image(self, index: int, channels: int = 3) -> Any:
