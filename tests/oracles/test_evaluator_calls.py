@@ -1,4 +1,4 @@
-"""InterpretDL's evaluators: names, arguments, and the keys and shapes of what they return."""
+"""InterpretDL's evaluators: its formulas in plain loops; the keys and shapes that it returns."""
 
 from __future__ import annotations
 
