@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,19 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 
-__all__ = ["IMAGENET", "Preprocessing"]
+__all__ = ["IMAGENET", "Preprocessing", "whole_number"]
+
+
+def whole_number(value: Any, name: str, least: int = 1) -> int:
+    """`value` as an int of 64 bits, `least` or more; InputError for anything else, True too."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise InputError(f"{name} must be a whole number; got {reprlib.repr(value)}")
+    number = int(value)
+    if not least <= number < 2**63:
+        # Python writes no number of more than 4,300 digits.
+        shown = number if abs(number) < 2**63 else "one of more than 64 bits"
+        raise InputError(f"{name} must be at least {least} and less than 2**63; got {shown}")
+    return number
 
 
 @dataclass(frozen=True)

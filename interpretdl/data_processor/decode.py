@@ -1,6 +1,7 @@
 """One picture, whatever it is given as, to 8-bit pixels as a person sees them.
 
-Nothing here is global: Pillow's own limit on the number of pixels is neither read nor set.
+Nothing here is global: Pillow's own limit on the number of pixels is neither read nor set, and what
+Pillow says is kept away for the thread that reads alone.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
+import struct
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
-from ..errors import ImageReadError, InputError, InterpretWarning
+from ..errors import ImageReadError, InputError, InterpretError, InterpretWarning
+from ..preprocessing import whole_number
+from .costs import check_cost, check_frame, check_webp
+from .quiet import quiet_libtiff, quiet_pillow
+from .tiff_pages import at_page
 
 __all__ = ["ALLOWED_FORMATS", "DEFAULT_MAX_PIXELS", "Source", "load_image"]
 
@@ -29,6 +36,9 @@ ALLOWED_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
 
 Pixels: TypeAlias = "NDArray[np.uint8]"
 Source: TypeAlias = "str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any]"
+
+# Formats whose later frames are decoded on top of those before them.
+_BUILT_UP = ("GIF", "PNG", "WEBP", "AVIF")
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -64,23 +74,24 @@ def load_image(
             format that is not in `ALLOWED_FORMATS`.
         InputError: not a picture at all, an array that is none, or no such frame.
     """
-    if channels not in _MODES:
-        raise InputError(f"channels must be 1 (grey), 3 (RGB) or 4 (RGBA); got {channels!r}")
+    if whole_number(channels, "channels") not in _MODES:
+        raise InputError(f"channels must be 1 (grey), 3 (RGB) or 4 (RGBA); got {channels}")
+    max_pixels = whole_number(max_pixels, "max_pixels")
+    if frame is not None:
+        frame = whole_number(frame, "frame", least=-(2**63))
     if isinstance(source, np.ndarray):
         name = name or "array"
-        return _to_channels(_image_of(source, name), name, channels)
+        return _to_channels(_image_of(plain(source, name), name), name, channels)
     if not name:
         name = name_of(source) or ("" if source == "" else f"<{type(source).__name__}>")
     with ExitStack() as stack:
-        if isinstance(source, Image.Image):
-            image = source
-            if frame is None:
-                frame = image.tell()
-            else:  # the caller's image goes back to where it stood
-                stack.callback(image.seek, image.tell())
-        else:
-            image = _open(_stream(source, name, stack), name)
-        return _to_channels(_decode(image, name, frame, max_pixels), name, channels)
+        stack.enter_context(quiet_pillow(name))
+        try:
+            return _to_channels(_upright(source, name, frame, max_pixels, stack), name, channels)
+        except MemoryError as error:
+            raise ImageReadError(
+                f"{name!r} needs more memory than there is; make it smaller"
+            ) from error
 
 
 def name_of(source: object) -> str:
@@ -104,6 +115,8 @@ def _stream(source: Any, name: str, stack: ExitStack) -> IO[bytes]:
             f"cannot read a picture from {type(source).__name__}; give a path, bytes, a binary "
             "file object, a PIL image, or an array"
         )
+    if isinstance(source, io.TextIOBase):
+        raise _text(name)
     stream: IO[bytes]
     try:
         if isinstance(source, str | os.PathLike):
@@ -115,45 +128,86 @@ def _stream(source: Any, name: str, stack: ExitStack) -> IO[bytes]:
             stream = open(path, "rb")  # noqa: SIM115 - closed by the caller's stack
             stack.callback(stream.close)
         elif isinstance(source, bytes | bytearray | memoryview):
-            stream = io.BytesIO(source)
+            stream = io.BytesIO(bytes(source))
         else:
-            stream = source if source.seekable() else io.BytesIO(source.read())
+            stream = source if source.seekable() else _whole(source, name)
             stream.seek(0)
         start = stream.read(1)
     except FileNotFoundError as error:
         raise ImageReadError(f"no such file: {name!r}") from error
-    except ImageReadError:
+    except InterpretError:
         raise
-    except (OSError, ValueError, AttributeError) as error:  # ValueError: null byte, closed file
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        # ValueError: null byte, closed file. The others: what has a `read` and is no file.
         raise ImageReadError(f"{name!r} cannot be opened: {error}") from error
     if isinstance(start, str):
-        raise InputError(f"{name!r} is a text stream; open it in binary mode ('rb')")
+        raise _text(name)
     if not start:
         raise ImageReadError(f"{name!r} is empty (0 bytes)")
     return stream
 
 
-def _open(stream: IO[bytes], name: str) -> Image.Image:
-    """What Image.open does for the allowed formats, less its check of the size.
+def _whole(source: Any, name: str) -> IO[bytes]:
+    data = source.read()
+    if isinstance(data, str):
+        raise _text(name)
+    return io.BytesIO(data)
 
-    That check warns, and warnings can be silenced only for all threads at once.
+
+def _text(name: str) -> InputError:
+    return InputError(f"{name!r} is a text stream; open it in binary mode ('rb')")
+
+
+def _upright(
+    source: Any, name: str, frame: int | None, max_pixels: int, stack: ExitStack
+) -> Image.Image:
+    """The frame, decoded and upright."""
+    if isinstance(source, Image.Image):
+        image = source
+        if frame is not None:  # the caller's image goes back to where it stood
+            stack.callback(_seek, image, image.tell(), name)
+    else:
+        image, frame = _open(_stream(source, name, stack), name, frame, max_pixels)
+    several = _decode(image, name, frame, max_pixels)
+    if several and image is not source:
+        message = f"{name!r} has more than one frame; the first is taken, frame= chooses another"
+        warnings.warn(message, InterpretWarning, stacklevel=2)
+    try:
+        if image is source:
+            return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
+    except MemoryError:
+        raise
+    except Exception as error:  # as in _open
+        raise ImageReadError(f"{name!r} has broken EXIF data: {error}") from error
+
+
+def _open(
+    stream: IO[bytes], name: str, frame: int | None, max_pixels: int
+) -> tuple[Image.Image, int | None]:
+    """What Image.open does for the allowed formats, less its check of the size, and `frame`.
+
+    That check warns, and it reads a limit that is the same for all threads. The frame is counted
+    from the one that the image stands at.
     """
     Image.init()
     stream.seek(0)
-    prefix = stream.read(16)
-
-    def accepts(kind: str) -> bool:
-        accept = Image.OPEN[kind][1]
-        return accept is not None and accept(prefix) is True
-
-    broken: BaseException | None = None
+    head = stream.read(30)
+    broken: Exception | None = None
     for kind in filter(Image.OPEN.__contains__, ALLOWED_FORMATS):
-        if not accepts(kind):
+        if not _accepts(kind, head):
             continue
-        stream.seek(0)
         try:
-            return Image.OPEN[kind][0](stream, "")
-        except MemoryError:
+            if kind == "WEBP":
+                check_webp(head, name, max_pixels)
+            if kind == "TIFF" and frame:
+                stream, frame = at_page(stream, frame, name), 0
+            if head[:2] in (b"P1", b"P2", b"P3"):
+                stream = _without_comments(stream)
+            stream.seek(0)
+            return Image.OPEN[kind][0](stream, ""), frame
+        except (InterpretError, MemoryError):
             raise
         except Image.DecompressionBombError as error:
             raise ImageReadError(f"{name!r} is too large: {error}") from error
@@ -162,50 +216,87 @@ def _open(stream: IO[bytes], name: str) -> Image.Image:
             broken = error
     if broken is not None:
         raise ImageReadError(f"{name!r} is broken: {broken}") from broken
-    others = [kind for kind in Image.OPEN if kind not in ALLOWED_FORMATS and accepts(kind)]
+    others = [kind for kind in Image.OPEN if kind not in ALLOWED_FORMATS and _accepts(kind, head)]
     known = ", ".join(ALLOWED_FORMATS)
     if others:
         raise ImageReadError(f"{name!r} is {others[0]}, which is not read; convert it to {known}")
     raise ImageReadError(f"{name!r} is not an image; formats read are {known}")
 
 
-def _decode(image: Image.Image, name: str, frame: int | None, max_pixels: int) -> Image.Image:
-    """The frame, decoded and upright."""
+def _accepts(kind: str, head: bytes) -> bool:
+    """Whether Pillow takes a file that begins so for one of format `kind`."""
+    accept = Image.OPEN[kind][1]
+    try:
+        return accept is not None and accept(head[:16]) is True
+    except (struct.error, IndexError):
+        return False  # shorter than what the format begins with
+
+
+def _without_comments(stream: IO[bytes]) -> IO[bytes]:
+    """A plain PPM without its comments, each of which Pillow takes out by copying all the rest."""
+    stream.seek(0)
+    return io.BytesIO(re.sub(rb"#[^\r\n]*[\r\n]?", b"", stream.read()))
+
+
+def _decode(image: Image.Image, name: str, frame: int | None, max_pixels: int) -> bool:
+    """Decode the frame, and say whether there are several and none was asked for."""
     several = False
     try:
-        _check_size(image, name, max_pixels)
-        count = int(getattr(image, "n_frames", 1))
-        # Further frames of a camera's MPO are previews and other views of the same picture.
-        several = frame is None and count > 1 and image.format != "MPO"
-        if not -count <= (frame or 0) < count:
-            raise InputError(f"{name!r} has {count} frame(s), counted from 0; got frame={frame}")
-        image.seek((frame or 0) % count)
-        _check_size(image, name, max_pixels)  # pages of a stack differ in size
-        image.load()
-    except (ImageReadError, InputError, MemoryError):
+        if frame is None:
+            # `n_frames` may read the whole file. Further frames of a camera's MPO are previews
+            # and other views of the same picture.
+            several = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
+        else:
+            _choose(image, name, frame, max_pixels)
+        check_cost(image, name, max_pixels)
+        with quiet_libtiff():
+            image.load()
+    except (InterpretError, MemoryError):
         raise
     except Exception as error:  # as in _open
         raise ImageReadError(f"{name!r} is truncated or broken: {error}") from error
-    if several:
-        message = f"{name!r} has {count} frames; the first is taken, frame= chooses another"
-        warnings.warn(message, InterpretWarning, stacklevel=2)
+    return several
+
+
+def _choose(image: Image.Image, name: str, frame: int, max_pixels: int) -> None:
+    """Put `image` to the frame, which negative numbers count from the end."""
+    count: int | None = None
+    number = frame
+    if frame < 0:
+        count = int(getattr(image, "n_frames", 1))
+        number += count
     try:
-        return ImageOps.exif_transpose(image)
-    except MemoryError:
-        raise
+        if number < 0:
+            raise EOFError
+        if image.format not in _BUILT_UP:
+            image.seek(number)
+            return
+        if number < image.tell():
+            image.seek(0)
+        for each in range(image.tell() + 1, number + 1):
+            check_frame(image, each, name, max_pixels)
+            count = each
+            image.seek(each)
+    except EOFError as error:
+        if count is None:
+            count = int(getattr(image, "n_frames", 1))
+        raise InputError(
+            f"{name!r} has {count} frame(s), counted from 0; got frame={frame}"
+        ) from error
+
+
+def _seek(image: Image.Image, frame: int, name: str) -> None:
+    try:
+        image.seek(frame)
     except Exception as error:  # as in _open
-        raise ImageReadError(f"{name!r} has broken EXIF data: {error}") from error
+        raise ImageReadError(f"{name!r} is truncated or broken: {error}") from error
 
 
-def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ImageReadError(
-            f"{name!r} has {width} x {height} pixels, more than max_pixels={max_pixels}; make it "
-            "smaller, or raise max_pixels if you trust the file"
-        )
-    if width * height == 0:
-        raise ImageReadError(f"{name!r} has no pixels ({width} x {height})")
+def plain(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """`array`, unless it has a mask, which would be passed over without a word."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise InputError(f"{name} is a masked array; give what masked places hold: .filled(value)")
+    return np.asarray(array)
 
 
 def _image_of(array: NDArray[Any], name: str) -> Image.Image:
@@ -244,8 +335,15 @@ def _sixteen_to_eight(values: NDArray[Any]) -> Pixels:
 
 def _to_channels(image: Image.Image, name: str, channels: int) -> Pixels:
     """Any PIL mode to uint8 [H, W, channels]."""
-    colour, alpha = _split_alpha(image, name)
-    colour = _to_srgb(colour, name, image.info.get("icc_profile"))
+    profile = image.info.get("icc_profile")
+    try:
+        colour, alpha = _split_alpha(image, name)
+        del image  # it may hold a decoder with memory of its own
+        colour = _to_srgb(colour, name, profile)
+    except (ValueError, TypeError, SyntaxError) as error:
+        if isinstance(error, InterpretError):
+            raise
+        raise ImageReadError(f"the colours of {name!r} cannot be converted: {error}") from error
     if channels == 4:
         colour.putalpha(alpha if alpha is not None else 255)
     elif alpha is not None:
@@ -253,8 +351,13 @@ def _to_channels(image: Image.Image, name: str, channels: int) -> Pixels:
         white = Image.new("RGB", colour.size, "white")
         white.paste(colour, mask=alpha)
         colour = white
-    pixels = np.array(colour.convert(_MODES[channels]))
+    pixels = np.array(_as(colour, _MODES[channels]))
     return pixels[..., None] if channels == 1 else pixels
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    """`image` in the mode; itself if it is, where `convert` would copy it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _split_alpha(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
@@ -278,7 +381,7 @@ def _split_alpha(image: Image.Image, name: str) -> tuple[Image.Image, Image.Imag
     if image.mode in ("LA", "La"):
         grey, alpha = image.convert("LA").split()
         return grey, alpha
-    rgba = image.convert("RGBA")
+    rgba = _as(image, "RGBA")
     return rgba.convert("RGB"), rgba.getchannel("A")
 
 
@@ -297,4 +400,4 @@ def _to_srgb(image: Image.Image, name: str, profile: bytes | None) -> Image.Imag
                     return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError, ImportError) as error:
             _log.warning("the ICC profile of %r cannot be used and was ignored: %s", name, error)
-    return image.convert("RGB")
+    return _as(image, "RGB")
