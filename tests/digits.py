@@ -3,8 +3,8 @@
     def test_something(digits_model):
         model, x, y = digits_model
 
-It is trained once; the weights are kept under pytest's cache directory, where there is one, under a
-name that changes with this file's text.
+It is trained once; the weights are kept in `weights_folder` under a name that changes with this file's
+text.
 """
 
 from __future__ import annotations
@@ -116,8 +116,15 @@ def trained_digits(cache: Path | None = None) -> Trained:
     return model, x[held:], y[held:]
 
 
+def weights_folder(request: pytest.FixtureRequest) -> Path:
+    """pytest's cache directory, or under -p no:cacheprovider one that lasts as long as the run."""
+    cache = getattr(request.config, "cache", None)
+    if cache is not None:
+        return Path(cache.mkdir("digits"))
+    return Path(request.getfixturevalue("tmp_path_factory").getbasetemp())
+
+
 @pytest.fixture(scope="session")
 def digits_model(request: pytest.FixtureRequest) -> Trained:
     """(model in eval mode, x float32 [360, 1, 16, 16] in [0, 1], y int64 [360])."""
-    cache = getattr(request.config, "cache", None)  # -p no:cacheprovider
-    return trained_digits(cache and cache.mkdir("digits"))
+    return trained_digits(weights_folder(request))

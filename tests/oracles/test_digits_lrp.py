@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import interpretdl as it
 from interpretdl import Preprocessing, Probe
-from tests.digits import digits_data, train
+from tests.digits import digits_data, train, weights_folder
 
 Array = NDArray[Any]
 EPOCHS, BATCH, RATE, HELD = 1, 32, 1e-3, 360
@@ -49,7 +49,7 @@ def trained(request: pytest.FixtureRequest) -> tuple[Any, Array, Array]:
     x = x.repeat(2, axis=2).repeat(2, axis=3)
     model = network()
     name = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    file = request.config.cache.mkdir("digits") / f"resnet18-{name}.npz"
+    file = weights_folder(request) / f"resnet18-{name}.npz"
     if file.is_file():
         with np.load(file) as state:
             model.set_state_dict({key: state[key] for key in state.files})

@@ -8,6 +8,7 @@ import contextlib
 import os
 import pickle
 import random
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ class Call:
 
 def harmful(marker: Path) -> dict[str, tuple[bytes, str]]:
     """Opcodes that would make the marker's file, and the name that the error must have."""
-    command = f"touch {marker}"
+    command = f"touch {shlex.quote(str(marker))}"
     python = f"open({str(marker)!r}, 'w')"
     system = name(os.system.__module__, "system")
 
@@ -115,7 +116,7 @@ def test_the_harmful_pickle_is_harmful(tmp_path):
 
 def test_code_in_other_parts_of_a_torch_file_is_refused(tmp_path):
     marker = tmp_path / "was-run"
-    bad = pickle.dumps(Call(os.system, f"touch {marker}"), 2)
+    bad = pickle.dumps(Call(os.system, f"touch {shlex.quote(str(marker))}"), 2)
     good = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {}, {}, [])]
     path = tmp_path / "w.pth"
     for position in range(1, 5):
@@ -128,7 +129,7 @@ def test_code_in_other_parts_of_a_torch_file_is_refused(tmp_path):
 def test_code_in_a_file_called_safetensors(tmp_path):
     marker = tmp_path / "was-run"
     path = tmp_path / "w.safetensors"
-    path.write_bytes(pickle.dumps(Call(os.system, f"touch {marker}")))
+    path.write_bytes(pickle.dumps(Call(os.system, f"touch {shlex.quote(str(marker))}")))
     with pytest.raises(WeightsError):
         load_state(path)
     assert not marker.exists()
