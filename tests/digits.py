@@ -3,8 +3,8 @@
     def test_something(digits_model):
         model, x, y = digits_model
 
-It is trained once; the weights are kept in `weights_folder` under a name that changes with this file's
-text.
+It is trained once; the weights are kept in `weights_folder`, under a name that changes with this
+file's text.
 """
 
 from __future__ import annotations
