@@ -79,6 +79,97 @@ def test_independent_layers_are_put_back_one_by_one(toy: Callable[..., Any]) -> 
         ev.ModelRandomization(toy()).measure(x, maps, interpreter=lambda z, target: z)
 
 
+def made_random(layer: Any, rng: Any, deep: bool) -> None:
+    """Weights as wide as the old ones; vectors in another order. Parameters first, then buffers."""
+    every = [
+        *layer.parameters(include_sublayers=deep),
+        *(b for b in layer.buffers(include_sublayers=deep) if b.is_floating_point()),
+    ]
+    for tensor in every:
+        old = tensor.numpy()
+        fresh = rng.normal(0, old.std() or 1, old.shape)
+        tensor.set_value((rng.permutation(old) if old.ndim == 1 else fresh).astype(old.dtype))
+
+
+@pytest.mark.parametrize("names", [None, ["8", "4"]])
+@pytest.mark.parametrize("mode", ["cascading", "independent"])
+def test_against_a_plain_loop(mode: Any, names: Any, toy: Callable[..., Any]) -> None:
+    from scipy.stats import spearmanr
+
+    x = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    method = GradientInterpreter(toy())
+    maps = method.explain(x, [1, 3])
+    found = ev.ModelRandomization(mode=mode, layers=names, n_draws=2, seed=5).measure(
+        x, maps, interpreter=method
+    )
+    every = names or ["8", "4", "1", "0"]
+    draws = np.zeros((2, 2, len(every)))
+    for draw in range(2):
+        model = toy()
+        for j, name in enumerate(every):
+            model = toy() if mode == "independent" else model
+            made_random(
+                dict(model.named_sublayers())[name], np.random.default_rng([5, draw, j]), True
+            )
+            other = GradientInterpreter(model).explain(x, [1, 3]).values
+            for i in range(2):
+                one, two = (np.abs(v[i]).sum(axis=0).ravel() for v in (maps.values, other))
+                draws[draw, i, j] = spearmanr(one, two).statistic
+    curve = draws.mean(axis=0)
+    assert found.curves["rank correlation"] == pytest.approx(curve, abs=1e-4)
+    value = np.abs(curve[:, -1]) if mode == "cascading" else np.abs(curve).mean(axis=1)
+    assert found.values == pytest.approx(value, abs=1e-4)
+    assert found.axis.tolist() == list(range(len(every)))
+    assert found.axis_label.endswith("up to") is (mode == "cascading")
+
+
+@pytest.mark.parametrize("name", ["1", "2"])
+def test_a_layer_that_is_named_is_random_with_all_that_is_in_it(
+    name: str, toy: Callable[..., Any]
+) -> None:
+    """One that only runs others is left out of those that are found, and may be named."""
+    from paddle import nn
+
+    model = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(12, 6), nn.Tanh()), nn.Linear(6, 4))
+    x = np.random.default_rng(1).normal(size=(2, 3, 2, 2)).astype(np.float32)
+    method = GradientInterpreter(model.eval())
+    maps = method.explain(x, [0, 2])
+    found = ev.ModelRandomization().measure(x, maps, interpreter=method)
+    assert found.ticks == ("2", "1.0")
+    alone = ev.ModelRandomization(layers=[name], seed=3).measure(x, maps, interpreter=method)
+    twin = copy.deepcopy(model)
+    made_random(twin[int(name)], np.random.default_rng([3, 0, 0]), True)
+    other = GradientInterpreter(twin).explain(x, [0, 2])
+    heats = (e.heatmap() for e in (maps, other))
+    assert alone.curves["rank correlation"][:, 0] == pytest.approx(
+        rank_correlation(*heats), abs=1e-4
+    )
+
+
+def test_random_logit_against_a_plain_loop(toy: Callable[..., Any]) -> None:
+    """Other classes are drawn by seed and position, none twice."""
+    x = np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    method, labels = GradientInterpreter(toy()), [1, 3, 0]
+    maps = method.explain(x, labels)
+    found = ev.RandomLogit(n_classes=3, seed=2).measure(x, maps, interpreter=method)
+    for i, label in enumerate(labels):
+        others = [k for k in range(5) if k != label]
+        drawn = np.random.default_rng([2, i]).permutation(others)[:3]
+        sizes = [
+            abs(
+                rank_correlation(maps[i].heatmap(), method.explain(x[i : i + 1], int(k)).heatmap())[
+                    0
+                ]
+            )
+            for k in drawn
+        ]
+        assert found.values[i] == pytest.approx(np.mean(sizes), abs=1e-4)
+    everyone = ev.RandomLogit(n_classes=4).measure(x, maps, interpreter=method)
+    assert np.isfinite(everyone.values).all()
+    with pytest.raises(InputError, match="there are 4 others"):
+        ev.RandomLogit(n_classes=5).measure(x, maps, interpreter=method)
+
+
 LOSE = [
     pytest.param(GradientInterpreter, {}, id="gradient"),
     pytest.param(GradientInterpreter, {"times_input": True}, id="gradient times input"),
