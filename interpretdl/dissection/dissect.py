@@ -22,7 +22,7 @@ from ..progress import progress_bar
 from ..record import digest, digest_of_model, plain
 from ..subject import Subject
 from .broden import Broden
-from .lock import hold
+from .lock import Hold
 from .phases import Phase, TallyPhase, ThresholdPhase, Units
 from .place import Place
 from .report import write_report
@@ -153,7 +153,7 @@ def dissect(
     dissected = [Units(n, turned, seed) for n in names for turned in [False, True][: 1 + baseline]]
     _distinct(dissected)
     walk = _Walk(probe, data, names, settings, size, batch_size, checkpoint_seconds)
-    with hold(folder) as held:
+    with Hold(folder) as held:
         place = Place(folder, names, fingerprint)
         place.prepare(held, restart)
         first = [

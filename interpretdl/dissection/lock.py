@@ -9,7 +9,6 @@ import os
 import platform
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["LOCK", "Hold", "hold"]
+__all__ = ["LOCK", "Hold"]
 
 LOCK = ".dissection.lock"
 _TRIES = 100
@@ -30,49 +29,53 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 class Hold:
-    """A folder that is held. What is noted outlives a kill, and is gone after any other end."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.left = _read(descriptor)
-        """What a killed run had noted. It stays until something else is noted."""
-        self.note(**self.left)
-
-    def note(self, **values: Any) -> None:
-        """Write down values instead of those noted before, and who holds the folder."""
-        try:
-            os.ftruncate(self._descriptor, 0)
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
-            os.write(self._descriptor, json.dumps({**values, **_who()}).encode())
-        except OSError as error:
-            raise ResourceError(f"cannot write {LOCK}: {error.strerror or error}") from error
-
-
-@contextlib.contextmanager
-def hold(folder: Path) -> Iterator[Hold]:
-    """Hold a folder: no other run, in a thread, a process or on another computer, can meanwhile.
+    """Holds a folder: no other run can meanwhile, be it in a thread, a process or another computer.
 
     The system gives the lock back when its process ends, also by `kill -9`. The file is removed at
     the end; what a killed run left is taken over by the next.
 
     Raises:
-        ResourceError: another run holds it (it is said who), or the folder cannot be written to.
+        ResourceError: another run holds the folder (it is said who), or it cannot be written to.
     """
-    path = folder / LOCK
-    try:
-        descriptor = _held(path)
-    except ResourceError:
-        raise
-    except OSError as error:
-        raise ResourceError(f"cannot write {path}: {error.strerror or error}") from error
-    try:
-        yield Hold(descriptor)
-    finally:
-        _give_back(descriptor, path)
 
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOCK
+        self.left: dict[str, Any] = {}
+        """What a killed run had noted. It stays until something else is noted."""
 
-def _who() -> dict[str, Any]:
-    return {"process": os.getpid(), "computer": platform.node()}
+    def __enter__(self) -> Hold:
+        try:
+            self._descriptor = _held(self._path)
+        except ResourceError:
+            raise
+        except OSError as error:
+            raise ResourceError(f"cannot write {self._path}: {error.strerror or error}") from error
+        try:
+            self.left = _read(self._descriptor)
+            self.note(**self.left)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if sys.platform == "win32":  # an open file cannot be removed there
+            os.close(self._descriptor)
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        else:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+
+    def note(self, **values: Any) -> None:
+        """Write down values instead of those noted before; only a kill leaves them there."""
+        who = {"process": os.getpid(), "computer": platform.node()}
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, json.dumps({**values, **who}).encode())
+        except OSError as error:
+            raise ResourceError(f"cannot write {self._path}: {error.strerror or error}") from error
 
 
 def _held(path: Path) -> int:
@@ -112,16 +115,6 @@ def _lock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
     else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _give_back(descriptor: int, path: Path) -> None:
-    if sys.platform == "win32":  # an open file cannot be removed there
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            path.unlink()
-    else:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
 
 
 def _read(descriptor: int) -> dict[str, Any]:
