@@ -180,7 +180,7 @@ def refuse_program(model: Any, what: str) -> None:
 def place_of(model: Any) -> Any:
     """The paddle place of the model's parameters; of new tensors when it has none."""
     parameter = next(iter(model.parameters()), None)
-    return paddle.framework._current_expected_place() if parameter is None else parameter.place
+    return (paddle.empty([0]) if parameter is None else parameter).place
 
 
 def check_device(model: Any, device: str | None) -> None:

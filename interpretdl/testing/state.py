@@ -89,4 +89,8 @@ def in_use(model: Any) -> Iterator[None]:
         for layer, mode in zip(layers, modes, strict=True):
             layer.training = mode
         for p, stop, grad in zip(parameters, stopped, grads, strict=True):
-            p.stop_gradient, p.grad = stop, grad
+            p.stop_gradient = stop
+            if grad is None:
+                p.clear_gradient(False)  # Paddle 3.0 and 3.1 refuse p.grad = None
+            else:
+                p.grad = grad
