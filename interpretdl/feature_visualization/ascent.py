@@ -20,6 +20,7 @@ from ..probe.state import _LOCK
 from ..progress import progress_bar
 from ..subject import Subject
 from ..targets import ClassScore, Target
+from ..tensors import from_numpy
 from .objectives import ClassObjective, Objective, class_score
 from .visualization import FeatureVisualization
 
@@ -94,7 +95,7 @@ class Ascent:
                     seen = draw()(fed) if draw else fed
                     history[:, step], gradient = self._gradient(seen.numpy())
                     # The probe's gradient goes on through the view and the form.
-                    rise = (seen * paddle.to_tensor(gradient, place=seen.place)).sum()
+                    rise = (seen * from_numpy(gradient, seen.place)).sum()
                     (penalty(fed) - rise).backward()
                     adam.step()
                     adam.clear_grad()
@@ -184,7 +185,7 @@ class _Products(Target):
         return _Products(self.weights[indices])
 
     def __call__(self, output: Tensor) -> Tensor:
-        weights = paddle.to_tensor(self.weights, dtype=output.dtype, place=output.place)
+        weights = from_numpy(self.weights, output.place, output.dtype)
         return (output * weights).flatten(1).sum(axis=1)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..preprocessing import Preprocessing
 from ..probe import Tensor
+from ..tensors import from_numpy
 
 __all__ = ["Fourier", "Views", "total_variation"]
 
@@ -154,4 +155,4 @@ def total_variation(x: Tensor) -> Tensor:
 
 def _like(values: NDArray[Any], x: Tensor) -> Tensor:
     """A constant of x's dtype and on its device."""
-    return paddle.to_tensor(values, dtype=x.dtype, place=x.place)
+    return from_numpy(values, x.place, x.dtype)

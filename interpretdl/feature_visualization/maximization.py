@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import paddle
 from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..probe import OutputKind, Probe, Tensor
 from ..subject import PreprocessingChoice, Subject
+from ..tensors import from_numpy
 from .ascent import Ascent, Wanted
 from .images import Fourier, Views, total_variation
 from .visualization import FeatureVisualization
@@ -224,4 +224,4 @@ class ActivationMaximization:
 
 def _distance(weight: float, center: NDArray[Any]) -> Callable[[Tensor], Tensor]:
     """weight |x - center|^2, of all pictures together."""
-    return lambda x: weight * (x - paddle.to_tensor(center, x.dtype, x.place)).square().sum()
+    return lambda x: weight * (x - from_numpy(center, x.place, x.dtype)).square().sum()

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import paddle
 
 from ..errors import ResourceError, UnsupportedModelError
 from ..probe import Array, Edits, Inputs, Probe, Tensor
 from ..probe.inputs import listed, rows_of
 from ..targets import TargetLike, take
+from ..tensors import from_numpy
 
 __all__ = ["LayerAblation"]
 
@@ -109,6 +109,6 @@ class LayerAblation:
                     f"({list(y.shape[1:])} and {list(self._shape)}), so it is not known what a "
                     "unit of it is; name a layer that runs once"
                 )
-            return y * paddle.to_tensor(keep, place=y.place).astype(y.dtype)
+            return y * from_numpy(keep, y.place, y.dtype)
 
         return {self._layer: edit}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..errors import ResourceError, warn
 from ..probe import Array, Probe, Tensor
 from ..targets import TargetLike, take
+from ..tensors import from_numpy
 
 __all__ = ["LayerFunction"]
 
@@ -88,7 +89,7 @@ class LayerFunction:
     def scores(self, image: int, outputs: Array, target: TargetLike) -> Array:
         """The target's scores [m], as for that image, of outputs [m, K]."""
         rows = np.full(len(outputs), image)
-        score = take(target, rows)(paddle.to_tensor(outputs, place=paddle.CPUPlace()))
+        score = take(target, rows)(from_numpy(outputs, paddle.CPUPlace()))
         return np.asarray(score.numpy(), np.float64)
 
     def _with(
@@ -97,7 +98,7 @@ class LayerFunction:
         """One input, and an edit that replaces the layer's values by points."""
         where = 0 if self.shared else image
         return self._x[where : where + 1], {
-            str(self._layer): lambda y: paddle.to_tensor(points, place=y.place).astype(y.dtype)
+            str(self._layer): lambda y: from_numpy(points, y.place, y.dtype)
         }
 
     def _replaced(self, image: int, points: Array) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 
 from ..errors import InputError, UnsupportedModelError
+from ..tensors import from_numpy
 from .hooks import Array, Tensor, to_numpy
 from .state import place_of
 
@@ -78,7 +79,7 @@ def tensors(x: Inputs, dtype: Any, place: Any) -> Any:
     """The arrays as tensors at a place; floats as `dtype`, None leaves them."""
 
     def tensor(part: Array) -> Tensor:
-        made = paddle.to_tensor(np.ascontiguousarray(part), place=place)
+        made = from_numpy(part, place)
         return made if dtype is None or part.dtype.kind != "f" else made.astype(dtype)
 
     return each(x, tensor)

@@ -16,6 +16,7 @@ import paddle
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..tensors import from_numpy
 from .base import Rule, Site, signed, stabilize
 from .linear_map import LinearMap
 from .redirect import Way, redirect
@@ -89,7 +90,7 @@ class Epsilon(Rule):
         bias = None if linear.bias is None else linear.spread(linear.bias, y)
         if self.epsilon == 0:
             return redirect(site.y, Way(site.y, paddle.ones_like(y), bias))
-        small = site.small if self.epsilon is None else paddle.to_tensor(self.epsilon, y.dtype)
+        small = site.small if self.epsilon is None else paddle.full([], self.epsilon, y.dtype)
         stabilizer = signed(small, y)
         return redirect(site.y, Way(site.y, y / (y + stabilizer), bias, stabilizer))
 
@@ -263,4 +264,4 @@ def _like(x: Tensor, value: NDArray[np.float32] | float) -> Tensor:
             f"the bounds of the z-box rule have shape {list(array.shape)}, which does not fit "
             f"inputs {list(x.shape)}; give the interpreter a preprocessing= with as many channels"
         ) from None
-    return paddle.to_tensor(np.array(full), place=x.place).astype(x.dtype)
+    return from_numpy(full, x.place, x.dtype)

@@ -16,6 +16,7 @@ import paddle.nn.functional as F
 from numpy.typing import NDArray
 
 from ..errors import InputError, TargetError, quoted
+from ..tensors import from_numpy
 
 __all__ = [
     "ClassScore",
@@ -91,7 +92,7 @@ def settled(target: TargetLike, outputs: NDArray[Any]) -> TargetLike:
 
 def scores_of(target: TargetLike, outputs: NDArray[Any]) -> NDArray[Any]:
     """The target's scores, float [N], of outputs that a run has given, [N, ...]."""
-    scores = target(paddle.to_tensor(outputs, place=paddle.CPUPlace()))
+    scores = target(from_numpy(outputs, paddle.CPUPlace()))
     return np.asarray(scores.numpy())
 
 
@@ -142,7 +143,7 @@ def checked_kind(of: ScoreKind) -> ScoreKind:
 
 def class_score(output: Tensor, labels: NDArray[np.int64], of: ScoreKind) -> Tensor:
     """Score [n, ...] of a class for each image, labels [n], from logits [n, K, ...]."""
-    rows = paddle.to_tensor(labels.reshape(-1, *[1] * (output.ndim - 1)), place=output.place)
+    rows = from_numpy(labels.reshape(-1, *[1] * (output.ndim - 1)), output.place)
     if of == "probability":
         output = F.softmax(output, axis=1)
     elif of == "loss":

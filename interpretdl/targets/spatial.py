@@ -10,6 +10,7 @@ import paddle
 from numpy.typing import NDArray
 
 from ..errors import InputError, TargetError
+from ..tensors import from_numpy
 from .scores import ScoreKind, Target, Tensor, checked_kind, class_score, labels_of
 
 __all__ = ["DetectionScore", "SegmentationScore"]
@@ -86,7 +87,7 @@ class SegmentationScore(Target):
                 f"region is {list(self.region.shape)}, but the output {list(output.shape)} "
                 f"needs {size} or {[n, *size]}"
             )
-        inside = paddle.to_tensor(self.region, place=output.place).astype(output.dtype)
+        inside = from_numpy(self.region, output.place, output.dtype)
         return (pixels * inside).sum(axis=[1, 2]) / inside.sum(axis=[-2, -1])
 
     def __repr__(self) -> str:
@@ -159,7 +160,7 @@ class DetectionScore(Target):
         found = np.broadcast_to(np.asarray(found, np.int64), (n,))
         if found.min() < 0 or found.max() >= m:
             raise TargetError(f"box {found.tolist()} is not in [0, {m}), the boxes of this output")
-        places = paddle.to_tensor((found * width + 4 + labels)[:, None], place=output.place)
+        places = from_numpy((found * width + 4 + labels)[:, None], output.place)
         return paddle.take_along_axis(output.reshape([n, m * width]), places, axis=1)[:, 0]
 
     def _chosen(self, boxes: NDArray[Any], scores: NDArray[Any]) -> tuple[Any, Any]:
