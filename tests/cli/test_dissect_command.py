@@ -57,6 +57,37 @@ def test_the_default_layer_is_the_last_spatial_one(
     assert "Wrote out/1-result.csv" in capsys.readouterr().out
 
 
+def test_categories_that_count(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["dissect", "data", "-m", "small_network:network", "-o", "out"]
+    assert main(command) == 0
+    assert main([*command, "--categories", "object, texture"]) == 2
+    assert "another categories, data; results are not mixed" in capsys.readouterr().err
+    assert main([*command, "--categories", "object, texture", "--restart"]) == 0
+    head = (folder / "out" / "1-result.csv").read_text().splitlines()[0]
+    assert {column.split("-")[0] for column in head.split(",")[4:]} == {"object", "texture"}
+    page = (folder / "out" / "report.html").read_text()
+    assert "count: object, texture; left out: scene, part, material, color" in page
+    assert main([*command, "--categories", "objects"]) == 2
+    assert "did you mean 'object'" in capsys.readouterr().err
+    assert main([*command, "--categories", ""]) == 2
+    assert "no category ''" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_in_use(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from interpretdl.dissection.lock import Hold
+
+    command = ["dissect", "data", "-m", "small_network:network", "-o", "out"]
+    (folder / "out").mkdir()
+    with Hold(folder / "out"):
+        assert main(command) == 2
+    said = capsys.readouterr()
+    assert "another dissection is writing into out: process" in said.err
+    assert "Traceback" not in said.err
+    (folder / "out" / "1-tally.npz").write_bytes(b"PK")
+    assert main(command) == 2
+    assert "not a file written by interpretdl" in capsys.readouterr().err
+
+
 def test_faults_are_one_line_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mini-broden", "data"]) == 2
     assert "data is not an empty folder" in capsys.readouterr().err
