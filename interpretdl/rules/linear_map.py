@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -19,6 +19,7 @@ __all__ = ["BATCH_NORM", "CONVOLUTION", "DENSE", "LINEAR", "LinearMap", "foldabl
 Tensor: TypeAlias = "paddle.Tensor"
 CONVOLUTION, DENSE = _ConvNd, nn.Linear
 LINEAR = (CONVOLUTION, DENSE)
+TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
 BATCH_NORM = (_BatchNormBase, nn.BatchNorm)
 # Dense weights above this size are changed a block of rows at a time: VGG-16's first one has
 # 400 MB, and a changed copy of it would cost more time and memory than the rest of a rule.
@@ -27,9 +28,8 @@ _BLOCK = 1 << 21
 
 def foldable(layer: Any, norm: Any) -> bool:
     """Whether a batch-norm behind the layer can be folded into its weight."""
-    transposed = isinstance(layer, CONVOLUTION) and bool(getattr(layer, "_transposed", False))
     outputs = layer.weight.shape[-1 if isinstance(layer, DENSE) else 0]
-    return not transposed and norm._mean.shape == [outputs]
+    return not isinstance(layer, TRANSPOSED) and norm._mean.shape == [outputs]
 
 
 class LinearMap:
@@ -40,12 +40,13 @@ class LinearMap:
     share of the bias only: the weight is w sign(s), and the bias is divided by |s| instead.
 
     Attributes:
+        size: the output's shape, which a transposed convolution may have been told.
         weight: [out, in, …] of a convolution, [in, out] of a dense layer.
         bias: [out], in the units of the layer with its batch-norm, or None.
     """
 
-    def __init__(self, layer: Any, norm: Any = None) -> None:
-        self.layer, self.norm = layer, norm
+    def __init__(self, layer: Any, norm: Any = None, size: Sequence[int] | None = None) -> None:
+        self.layer, self.norm, self.size = layer, norm, size
 
     @cached_property
     def scale(self) -> Tensor | None:
@@ -85,7 +86,11 @@ class LinearMap:
             return _Blockwise.apply(x, _Weight(self.weight, how))
         shell = copy.copy(self.layer)
         shell.__dict__["_parameters"] = {"weight": how(self.weight), "bias": None}
-        return shell.forward(x)
+        if self.size is None or type(self.layer) not in TRANSPOSED:
+            return shell.forward(x)
+        shell.output_padding = 0  # is in the size
+        first = 2 if self.layer._data_format.startswith("NC") else 1
+        return shell.forward(x, self.size[first : first + x.ndim - 2])
 
     def spread(self, per_output: Tensor, y: Tensor) -> Tensor:
         """Numbers [out] in a shape that broadcasts to the output y."""

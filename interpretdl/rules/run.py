@@ -264,7 +264,7 @@ class Run:
             if self._inspection is not None:
                 self._inspection.waits(entry)
             return None
-        new = self._linear(entry, y, LinearMap(layer))
+        new = self._linear(entry, y, LinearMap(layer, size=y.shape))
         self._layers.gave(entry, new)
         return new
 

@@ -76,6 +76,12 @@ KINDS: dict[str, Callable[[], tuple[list[Any], tuple[int, ...]]]] = {
     "conv1d": lambda: ([nn.Conv1D(3, 4, 3, stride=2, padding=1)], (3, 8)),
     "conv3d": lambda: ([nn.Conv3D(2, 3, 2, padding=1)], (2, 3, 3, 3)),
     "transposed": lambda: ([nn.Conv2DTranspose(3, 4, 3, stride=2, padding=1)], (3, 3, 3)),
+    "transposed 1d": lambda: ([nn.Conv1DTranspose(3, 4, 3, stride=2, output_padding=1)], (3, 4)),
+    "transposed 3d": lambda: ([nn.Conv3DTranspose(2, 3, 2)], (2, 2, 2, 2)),
+    "transposed last axis": lambda: (
+        [nn.Conv2DTranspose(3, 4, 3, stride=2, output_padding=1, data_format="NHWC")],
+        (3, 2, 3),
+    ),
     "norm": lambda: with_norm(lambda norm: None),
     "norm no bias": lambda: with_norm(lambda norm: None, bias_attr=False),
     "norm negative": lambda: with_norm(changed("weight", 1, -1.5)),

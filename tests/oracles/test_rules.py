@@ -44,7 +44,8 @@ def compare(kind: str, dtypes: Iterable[str], every: Iterable[str]) -> None:
     wrong = []
     for dtype in dtypes:
         model, shape = build(kind, dtype)
-        probe = Probe(model)
+        # Both images in one run; without batch_size the first one would run alone.
+        probe = Probe(model, batch_size=2)
         for signs in every:
             x = inputs(shape, signs).astype(dtype)
             weights = matrix.readout(x)
