@@ -53,6 +53,14 @@ class Preprocessing:
     crop_first: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            try:
+                finite = np.isfinite(np.asarray(getattr(self, name), np.float64))
+            except (TypeError, ValueError):
+                finite = np.asarray(False)
+            if finite.ndim != 1 or not finite.all():
+                given = reprlib.repr(getattr(self, name))
+                raise InputError(f"{name} must be one finite number per channel; got {given}")
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3, 4):
             raise InputError(
                 f"mean and std must have 1, 3 or 4 numbers each; got {len(self.mean)} and "
@@ -62,9 +70,8 @@ class Preprocessing:
             raise InputError(f"std must be positive; got {tuple(self.std)}")
         for name in ("resize", "crop"):
             size = getattr(self, name)
-            if size is not None and size < 1:
-                raise InputError(f"{name} must be at least 1 pixel or None; got {size}")
-
+            if size is not None:
+                whole_number(size, name)
         if self.crop_first and (self.resize is None or self.crop is None):
             raise InputError("crop_first=True needs both resize and crop")
 
@@ -78,12 +85,21 @@ class Preprocessing:
 
     def normalize(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pixels uint8 [N, H, W, C] in 0..255 to network input float32 [N, C, H, W]."""
+        if np.ndim(images) != 4 or images.shape[3] != self.channels:
+            raise InputError(
+                f"pictures must be [N, H, W, {self.channels}]; got shape {np.shape(images)}"
+            )
         x = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
         return (x - self._per_channel(self.mean)) / self._per_channel(self.std)
 
     def restore(self, inputs: NDArray[Any]) -> NDArray[np.uint8]:
         """Network input [N, C, H, W] back to pixels uint8 [N, H, W, C], clipped to 0..255."""
-        x = inputs * self._per_channel(self.std) + self._per_channel(self.mean)
+        if np.ndim(inputs) != 4 or inputs.shape[1] != self.channels:
+            raise InputError(
+                f"network input must be [N, {self.channels}, H, W]; got shape {np.shape(inputs)}"
+            )
+        with np.errstate(over="ignore"):  # clipped below
+            x = inputs * self._per_channel(self.std) + self._per_channel(self.mean)
         return np.ascontiguousarray(
             np.rint(x.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
         )

@@ -15,7 +15,7 @@ from ..errors import ImageReadError
 __all__ = ["check_cost", "check_frame", "check_size", "check_webp"]
 
 # Each scan of a JPEG and each frame before the one wanted is a pass over all pixels.
-_PASSES = 32
+_PASSES = 16
 # Pillow runs these decoders in Python, at a tenth of a microsecond a pixel.
 _SLOW = {"bmp_rle": 8}
 # Tiles at the edges reach beyond the picture.
@@ -55,7 +55,7 @@ def check_cost(image: Image.Image, name: str, max_pixels: int) -> None:
         return
     codec = tiles[0][0]
     if width * height * _SLOW.get(codec, 1) > max_pixels:
-        _refuse(f"{width} x {height} run-length coded pixels, slow to decode,", name, max_pixels)
+        _refuse(f"{width} x {height} pixels in a slow run-length code", name, max_pixels)
     if codec == "jpeg":
         scans = _scans(cast(Any, image).fp)
         if scans * width * height > _PASSES * max_pixels:
@@ -70,7 +70,7 @@ def check_frame(image: Image.Image, number: int, name: str, max_pixels: int) -> 
     width, height = image.size
     check_size(width, height, name, max_pixels)
     if number * width * height > _PASSES * max_pixels:
-        _refuse(f"{number} frames of {width} x {height} pixels to decode", name, max_pixels)
+        _refuse(f"{width} x {height} pixels, {number} frames before that one", name, max_pixels)
 
 
 def _refuse(what: str, name: str, max_pixels: int) -> None:
@@ -107,7 +107,7 @@ def _check_tiles(tags: Any, codec: str, name: str, max_pixels: int) -> None:
         count = max(count, listed // max(planes, 1))
     size = across * down
     if size > max_pixels or size * count > _PADDED * max_pixels:
-        _refuse(f"{count} {what} of {across} x {down} pixels", name, max_pixels)
+        _refuse(f"{what} of {across} x {down} pixels, {count} in all", name, max_pixels)
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from ..errors import ImageReadError, InputError, InterpretError, InterpretWarning
 from ..preprocessing import whole_number
+from .arrays import plain
 from .costs import check_cost, check_frame, check_webp
 from .quiet import quiet_libtiff, quiet_pillow
 from .tiff_pages import at_page
@@ -274,7 +275,7 @@ def _choose(image: Image.Image, name: str, frame: int, max_pixels: int) -> None:
         if number < image.tell():
             image.seek(0)
         for each in range(image.tell() + 1, number + 1):
-            check_frame(image, each, name, max_pixels)
+            check_frame(image, number, name, max_pixels)
             count = each
             image.seek(each)
     except EOFError as error:
@@ -290,13 +291,6 @@ def _seek(image: Image.Image, frame: int, name: str) -> None:
         image.seek(frame)
     except Exception as error:  # as in _open
         raise ImageReadError(f"{name!r} is truncated or broken: {error}") from error
-
-
-def plain(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """`array`, unless it has a mask, which would be passed over without a word."""
-    if isinstance(array, np.ma.MaskedArray):
-        raise InputError(f"{name} is a masked array; give what masked places hold: .filled(value)")
-    return np.asarray(array)
 
 
 def _image_of(array: NDArray[Any], name: str) -> Image.Image:

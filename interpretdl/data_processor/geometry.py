@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import ImageReadError, InputError, did_you_mean
+from ..preprocessing import whole_number
 from .decode import DEFAULT_MAX_PIXELS, Pixels
 
 __all__ = ["crop_image", "fit", "resize_image", "resize_short"]
@@ -63,8 +64,8 @@ def fit(
 
 def resize_short(image: Pixels, size: int, how: str, max_pixels: int, name: str) -> Pixels:
     """uint8 [H, W, C] with its short edge resized to `size` pixels; raises as `fit`."""
-    if how not in _RESAMPLE:
-        known = ", ".join(_RESAMPLE) + did_you_mean(how, _RESAMPLE)
+    if not isinstance(how, str) or how not in _RESAMPLE:
+        known = ", ".join(_RESAMPLE) + did_you_mean(str(how), _RESAMPLE)
         raise InputError(f"no interpolation {how!r}; there are {known}")
     height, width = image.shape[:2]
     short = min(height, width)
@@ -90,8 +91,9 @@ def resize_image(
     Antialiased, unlike OpenCV's. `interpolation` is a name ("nearest", "bilinear", "bicubic",
     "lanczos") or OpenCV's number for one.
     """
-    how = interpolation if isinstance(interpolation, str) else _CV2.get(interpolation)
-    return resize_short(img, target_size, how or str(interpolation), DEFAULT_MAX_PIXELS, "img")
+    how = _CV2.get(interpolation) if isinstance(interpolation, int) else interpolation
+    size = whole_number(target_size, "target_size")
+    return resize_short(img, size, how or str(interpolation), DEFAULT_MAX_PIXELS, "img")
 
 
 def crop_image(
@@ -105,7 +107,7 @@ def crop_image(
     With `center=False` the place is drawn from `rng`. Raises InputError if the picture is smaller.
     """
     height, width = img.shape[:2]
-    if not 1 <= target_size <= min(height, width):
+    if not 1 <= whole_number(target_size, "target_size") <= min(height, width):
         raise InputError(f"cannot cut {target_size} x {target_size} from {height} x {width} pixels")
     top, left = (height - target_size) // 2, (width - target_size) // 2
     if not center:

@@ -21,7 +21,12 @@ _reading = threading.local()
 
 
 class _WhileReading:
-    """In place of a pattern in `warnings.filters`: matches in threads that read a picture."""
+    """A pattern for `warnings.filters`, and a filter of a logger, for threads that read a picture.
+
+    `warnings.catch_warnings` would change what all threads see, and two of them that overlap
+    restore each other's state. This does nothing in other threads, so it does no harm even where
+    another thread's catch_warnings brings it back after it was removed.
+    """
 
     def match(self, text: str) -> bool:
         if getattr(_reading, "name", None) is None:
@@ -29,20 +34,25 @@ class _WhileReading:
         _log.debug("Pillow warned of %r: %s", _reading.name, text)
         return True
 
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not self.match(record.getMessage())
 
-# `warnings.catch_warnings` would change what all threads see, and two of them that overlap restore
-# each other's state. This entry matches in no other thread, so it does no harm even where
-# another thread's catch_warnings brings it back after it was removed.
-_IGNORE = ("ignore", _WhileReading(), Warning, re.compile(r"PIL\b"), 0)
+
+_here = _WhileReading()
+_IGNORE = ("ignore", _here, Warning, re.compile(r"PIL\b"), 0)
+
+
+# The only logger of Pillow's that says more than Python prints where no logging is set up.
+_LOGGER = logging.getLogger("PIL.TiffImagePlugin")
 
 
 @contextmanager
 def quiet_pillow(name: str) -> Iterator[None]:
     """No warning of Pillow's own is seen from this thread; `name` is what is read."""
-    filters = cast("list[Any]", warnings.filters)
     outer = getattr(_reading, "name", None)
     _reading.name = name
-    filters.insert(0, _IGNORE)
+    cast("list[Any]", warnings.filters).insert(0, _IGNORE)
+    _LOGGER.addFilter(_here)  # once, and for good
     try:
         yield
     finally:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageReadError, InputError
-from ..preprocessing import IMAGENET, Preprocessing
+from ..preprocessing import IMAGENET, Preprocessing, whole_number
+from .arrays import Batch, as_float, from_tensor, plain, read_arrays
 from .decode import (
     ALLOWED_FORMATS,
     DEFAULT_MAX_PIXELS,
@@ -41,98 +41,6 @@ __all__ = [
     "resize_image",
     "restore_image",
 ]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What is explained, as the network and as a person sees it.
-
-    Attributes:
-        inputs: what the network is given, N items along the first axis: for pictures float32
-            [N, C, H, W], normalised (float64 if a float64 array was given); else an array of any
-            rank, or a tuple or dict of arrays.
-        images: uint8 [N, H, W, 3] RGB after resize and crop; grey repeated, RGBA on white. None for
-            what is no picture.
-        sources: path or name of each, "input 0" for arrays.
-        indices: position of each in what was given.
-        failures: what could not be read, by position in what was given.
-    """
-
-    inputs: Any
-    images: Pixels | None
-    sources: tuple[str, ...]
-    indices: tuple[int, ...]
-    failures: dict[int, ImageReadError]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @property
-    def given(self) -> int:
-        """How many items were given, those that could not be read included."""
-        return len(self.indices) + len(self.failures)
-
-
-def read_arrays(inputs: Any) -> Batch:
-    """Arrays as they are: the network's input, not pictures.
-
-    Args:
-        inputs: an array [N, ...] of floats or integers, a list of arrays [...] of one shape, or a
-            tuple or dict of arrays that share N (the model's arguments). Tensors count as arrays.
-
-    Returns:
-        Batch; floats are float32, or float64 where they were.
-
-    Raises:
-        InputError: something that is no such array, is empty, or holds NaN or infinity.
-    """
-    if isinstance(inputs, dict):
-        parts: Any = {name: _array(each, f"input {name!r}") for name, each in inputs.items()}
-        arrays = list(parts.values())
-    elif isinstance(inputs, tuple):
-        parts = tuple(_array(each, f"input {i}") for i, each in enumerate(inputs))
-        arrays = list(parts)
-    else:
-        each = (
-            [_array(one, f"input {i}") for i, one in enumerate(inputs)]
-            if isinstance(inputs, list)
-            else None
-        )
-        if each is not None and len({one.shape for one in each}) != 1:
-            raise InputError(
-                f"a list of arrays must hold some, of one shape; got {[one.shape for one in each]}"
-            )
-        parts = _array(inputs, "the input") if each is None else np.stack(each)
-        arrays = [parts]
-    counts = {len(array) if array.ndim else 0 for array in arrays}
-    if len(counts) != 1 or 0 in counts:
-        raise InputError(
-            "arrays must share their first axis, N items and at least one; got the shapes "
-            f"{[list(array.shape) for array in arrays]}"
-        )
-    n = counts.pop()
-    return Batch(parts, None, tuple(f"input {i}" for i in range(n)), tuple(range(n)), {})
-
-
-def _array(given: Any, name: str) -> NDArray[Any]:
-    if callable(getattr(given, "numpy", None)):
-        given = given.numpy()
-    if not isinstance(given, np.ndarray) or given.dtype.kind not in "iuf":
-        raise InputError(
-            f"{name} must be an array of floats or integers, since there is no preprocessing for "
-            f"pictures; got {getattr(given, 'dtype', type(given).__name__)}"
-        )
-    if given.dtype.kind != "f":
-        return np.ascontiguousarray(given)
-    array = np.ascontiguousarray(given, np.float64 if given.dtype.itemsize >= 8 else np.float32)
-    finite = np.isfinite(array)
-    if not finite.all():
-        place = tuple(int(k) for k in np.argwhere(~finite)[0])
-        raise InputError(
-            f"{name} holds {array[place]} at {place} ({int((~finite).sum())} such values in all); "
-            "inputs must be finite"
-        )
-    return array
 
 
 def read_images(
@@ -185,8 +93,10 @@ def read_images(
     else:
         as_is = crop
     for option, size in (("resize_to", resize_to), ("crop_to", crop_to)):
-        if size is not None and size < 1:
-            raise InputError(f"{option} must be at least 1 pixel or None; got {size}")
+        if size is not None:
+            whole_number(size, option)
+    # Options are the same for all pictures: a wrong one is not the pictures' fault.
+    max_pixels = whole_number(max_pixels, "max_pixels")
     done: dict[int, Pixels] = {}
     failures: dict[int, ImageReadError] = {}
     names = [name_of(item) or f"input {i}" for i, item in enumerate(items)]
@@ -234,9 +144,10 @@ def _items(inputs: Any) -> list[Any]:
         raise InputError("no input was given: the list is empty")
     items: list[Any] = []
     for i, item in enumerate(given):
-        if not is_picture(item) and callable(getattr(item, "numpy", None)):
-            item = item.numpy()
+        if not is_picture(item):
+            item = from_tensor(item, f"input {i}")
         if isinstance(item, np.ndarray):
+            item = plain(item, f"input {i}")
             if item.dtype.kind not in "iuf":
                 raise InputError(
                     f"input {i} is an array of {item.dtype}; give integers (pictures, 0..255, "
@@ -285,7 +196,7 @@ def _from_floats(items: list[NDArray[Any]], preprocessing: Preprocessing) -> Bat
     if len(set(shapes)) > 1:
         raise InputError(f"float arrays of different shapes {shapes} do not fit in one batch")
     x = items[0] if items[0].ndim == 4 else np.stack(items)
-    x = np.ascontiguousarray(x, np.float64 if x.dtype.itemsize >= 8 else np.float32)
+    x = as_float(x)
     finite = np.isfinite(x)
     if not finite.all():
         n, c, h, w = (int(k) for k in np.argwhere(~finite)[0])
@@ -337,7 +248,9 @@ def read_image(
     if isinstance(img_path, np.ndarray):
         if img_path.ndim != 4:
             raise InputError(f"an array must be [N, H, W, C]; got shape {img_path.shape}")
-        return img_path
+        return plain(img_path, "img_path")
+    for option, size in (("target_size", target_size), ("crop_size", crop_size)):
+        whole_number(size, option)
     name = name_of(img_path) or "input 0"
     image = load_image(img_path, name=name)
     side = crop_size if crop else None
