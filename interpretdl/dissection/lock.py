@@ -29,7 +29,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 class Hold:
-    """Holds a folder: no other run can meanwhile, be it in a thread, a process or another computer.
+    """Holds a folder: no other run can meanwhile, be it in a thread or in a process.
 
     The system gives the lock back when its process ends, also by `kill -9`. The file is removed at
     the end; what a killed run left is taken over by the next.
