@@ -131,8 +131,8 @@ class SensitivityMax(Evaluator):
 
     def check(self) -> None:
         counts(n_samples=self.n_samples)
-        if self.radius <= 0:
-            raise InputError(f"radius must be above 0; got {self.radius}")
+        if not 0 < self.radius <= 100:
+            raise InputError(f"radius must be above 0 and at most 100; got {self.radius}")
 
     def evaluate_case(self, case: Case) -> Evaluation:
         draws = [np.random.default_rng([self.seed, int(row)]) for row in case.rows]

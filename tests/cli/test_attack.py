@@ -159,6 +159,14 @@ def test_numbers_that_no_array_has(
     refused(arguments, says, capsys)
 
 
+@pytest.mark.parametrize("radius", ["nan", "inf", "1e308", "-1"])
+def test_a_radius_that_no_ball_has(
+    radius: str, there: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    option = ["--metric", "sensitivity_max", "--option", f"sensitivity_max.radius={radius}"]
+    refused(["evaluate", "photo.png", *OWN, *option], "radius must be", capsys)
+
+
 DEVICES = ["cpu:x", "cpu:0", "cpu:", "gpu:", "gpu:-1", "gpu:x", "gpu:²", "gpu:0:0", "GPU", " cpu"]
 
 
