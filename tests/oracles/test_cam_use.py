@@ -50,6 +50,61 @@ def test_wrong_layers(method: str, toy: Any) -> None:
         run(method, toy(), target_layer_name="7")
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_class_in_the_place_of_a_layer(method: str, toy: Any) -> None:
+    model = toy()
+    model.class_names = ("cat", "dog", "owl", "hen", "bat")
+    for given in (3, np.int64(3), ["2", 3]):
+        with pytest.raises(it.InputError, match=r"must be a layer's name.*label="):
+            run(method, model, target_layer_name=given)
+    for given in ("owl", ["2", "owl"]):
+        with pytest.raises(it.LayerNotFoundError, match="'owl' is a class, not a layer"):
+            run(method, model, target_layer_name=given)
+
+
+# Score-CAM and Ablation-CAM take what a layer gives.
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("ablation_cam", "score_cam")])
+def test_what_goes_into_a_layer_is_what_came_before(method: str, toy: Any) -> None:
+    last = "5" if method == "cam" else "2"
+    following = str(int(last) + 1)
+    plain = run(method, toy(), target_layer_name=last).values
+    assert plain.any()
+    found = run(method, toy(), target_layer_name=f"{following}:input").values
+    np.testing.assert_allclose(found, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [2, 12])  # fewer positions than channels, and more
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_eigen_cam_grows_with_the_activation(size: int, factor: float) -> None:
+    """Of c A the first component is c times A's, whatever its sign."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3, size, size)).astype(np.float32)
+    values = []
+    for scale in (1.0, factor):
+        model = nn.Sequential(nn.Conv2D(3, 9, 1), nn.AdaptiveAvgPool2D(1), nn.Flatten())
+        weights = np.random.default_rng(1).normal(size=(9, 3, 1, 1)) * scale
+        model[0].weight.set_value(weights.astype(np.float32))
+        model[0].bias.set_value(np.zeros(9, np.float32))
+        interpreter = it.EigenCAMInterpreter(model.eval())
+        values.append(attributed(interpreter, x, np.zeros(4, int), target_layer_name="0").values)
+    assert (values[0] > 0).any(axis=(1, 2)).all()
+    np.testing.assert_allclose(values[1], factor * values[0], rtol=1e-4, atol=1e-5 * factor)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1)])
+def test_cam_takes_the_last_layer_with_a_height_and_a_width(shape: tuple[int, int]) -> None:
+    """Rows, or columns, brought together first: the map is of the layer before."""
+    pool = nn.AdaptiveAvgPool2D(list(shape))
+    head = [pool, nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(6, 5)]
+    model = nn.Sequential(nn.Conv2D(3, 6, 3, padding=1), nn.ReLU(), *head).eval()
+    x = np.random.default_rng(1).normal(size=(2, 3, 12, 12)).astype(np.float32)
+    found = attributed(it.CAMInterpreter(model), x, np.array([1, 4]))
+    assert found.values.shape == (2, 12, 12)
+    assert found.diagnostics["layers"] == ["1"]
+    logits = it.Probe(model).logits(x)[[0, 1], [1, 4]] - model[5].bias.numpy()[[1, 4]]
+    np.testing.assert_allclose(found.values.mean(axis=(1, 2)), logits, rtol=1e-3, atol=1e-5)
+
+
 # Grad-CAM++ and Layer-CAM leave out what speaks against a class, of which the other side has much;
 # Eigen-CAM does not know the class. Score-CAM takes 900 forward passes.
 @pytest.mark.parametrize("method", ["cam", "grad_cam", "hires_cam", "xgrad_cam", "ablation_cam"])

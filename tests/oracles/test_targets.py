@@ -274,6 +274,11 @@ def test_detection_score_that_does_not_fit() -> None:
         scores(it.DetectionScore(0), FOUND[:, :, 0])
     with pytest.raises(it.TargetError, match=r"label 2 is not in \[0, 2\)"):
         scores(it.DetectionScore(2), FOUND)
+    for label in (2, -1):
+        with pytest.raises(it.TargetError, match=rf"label {label} is not in \[0, 2\)"):
+            scores(it.DetectionScore(choose=lambda boxes, scores, k=label: (0, k)), FOUND)
+    with pytest.raises(it.TargetError, match=r"box \[-1, -1\] is not in \[0, 3\)"):
+        scores(it.DetectionScore(choose=lambda boxes, scores: (-1, 0)), FOUND)
     with pytest.raises(it.TargetError, match="3 boxes were given for 2 images"):
         scores(it.DetectionScore(0, np.ones((3, 4))), FOUND)
     with pytest.raises(it.TargetError, match=r"box \[3, 3\] is not in \[0, 3\)"):
