@@ -225,3 +225,32 @@ def test_the_default_is_for_every_entry() -> None:
         method.relevance(x, LABELS, layer="3"), method.relevance(x, LABELS, layer="3", **named)
     )
     assert str(method.audit(x, LABELS)) == str(method.audit(x, LABELS, **named))
+
+
+class Beside(nn.Layer):
+    """A batch-norm that stands alone, and what goes around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.last = nn.BatchNorm1D(6), nn.Linear(6, 4, bias_attr=False)
+        rng = np.random.default_rng(2)
+        for name, p in self.named_parameters():
+            values = rng.normal(size=p.shape)
+            p.set_value((abs(values) + 0.3 if "_variance" in name else values).astype("float32"))
+        self.eval()
+
+    def forward(self, x: Any) -> Any:
+        return self.last(self.norm(x) + x)
+
+
+def test_a_seams_account_is_its_own() -> None:
+    """What goes around a layer is not among what the layer passes on."""
+    model, x = Beside(), np.random.default_rng(1).normal(size=(3, 6)).astype("float32")
+    interpreter = it.LRPInterpreter(model, preprocessing=None)
+    audit = interpreter.audit(x, [0, 1, 2], composite="epsilon")
+    with paddle.no_grad():
+        through = model.norm(paddle.to_tensor(x)).numpy()
+    weights = model.last.weight.numpy()[:, [0, 1, 2]].T
+    norm = next(seam for seam in audit.seams if seam.name == "norm")
+    np.testing.assert_allclose(norm.arrived, (through * weights).sum(1), rtol=1e-4)
+    np.testing.assert_allclose(norm.passed, (through * weights).sum(1), rtol=1e-3)

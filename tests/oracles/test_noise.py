@@ -118,6 +118,25 @@ def test_without_noise_it_is_the_gradient_to_the_bit(toy: Any) -> None:
     assert not still.values.any()
 
 
+def test_without_noise_what_is_not_used_has_no_error() -> None:
+    x = np.where(np.arange(108).reshape(1, 3, 6, 6) % 2, images(), 0)  # every second gradient is 0
+    for kind, method in STATISTICS.items():
+        found = attributed(method(Cubic()), x, np.zeros(2, int), "logit", noise_amount=0)
+        power = {"mean": 1, "squared": 2, "variance": np.inf}[kind]
+        expected = 0 * x if power == np.inf else gradient(x, 0) ** power
+        np.testing.assert_allclose(found.values, expected, rtol=1e-12)
+        assert found.diagnostics["standard_error"].tolist() == np.zeros(x.shape).tolist()
+        assert found.diagnostics["relative_error"].tolist() == [0, 0]
+        assert found.diagnostics["samples"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("kind", STATISTICS)
+def test_one_sample_says_nothing_of_its_error(kind: str) -> None:
+    found = attributed(STATISTICS[kind](Cubic()), images(), LABELS, "logit", n_samples=1)
+    assert np.isinf(found.diagnostics["standard_error"]).all()
+    assert np.isinf(found.diagnostics["relative_error"]).all()
+
+
 def test_on_a_linear_model_it_is_the_weights_at_any_noise() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(108, 2))
     model.to(dtype="float64")

@@ -13,6 +13,7 @@ from paddle import nn
 
 import interpretdl as it
 from interpretdl.data_processor.readers import read_images
+from interpretdl.interpreter.baselines import baselines_of
 from interpretdl.interpreter.integrated_gradients import quadrature, refined
 from tests.probes import attributed
 
@@ -46,6 +47,82 @@ def test_refined_levels_are_the_rule_itself(rule: Any) -> None:
         np.testing.assert_allclose(nodes[:count][order], expected_nodes, atol=1e-14)
         share = weights[:count][order] / weights[:count].sum()
         np.testing.assert_allclose(share, expected_weights, atol=1e-14)
+
+
+@pytest.mark.parametrize("baselines", [1, 2])
+@pytest.mark.parametrize("size", [None, 1, 4])
+def test_the_coarse_error_is_that_of_a_third_of_the_steps(baselines: int, size: int | None) -> None:
+    """Every third midpoint of 3 n is a midpoint of n."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Tanh(), nn.Linear(5, 3))
+    model.to(dtype="float64")
+    rng = np.random.default_rng(0)
+    for parameter in model.parameters():
+        parameter.set_value(rng.normal(size=parameter.shape))
+    x, starts = rng.normal(size=(2, 3, 2, 2)), rng.normal(size=(baselines, 2, 3, 2, 2))
+    interpreter = it.IntegratedGradientsInterpreter(model, batch_size=size)
+    fine, coarse = (
+        attributed(interpreter, x, np.array([0, 2]), baselines=starts, steps=n).diagnostics
+        for n in (12, 4)
+    )
+    if baselines == 1:
+        np.testing.assert_allclose(fine["coarse_error"], coarse["completeness_error"], rtol=1e-9)
+    assert (fine["completeness_error"] < coarse["completeness_error"]).all()
+    alone = attributed(interpreter, x, np.array([0, 2]), baselines=starts[0], steps=1)
+    assert np.isnan(alone.diagnostics["coarse_error"]).all()
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "smooth_grad"])
+def test_an_error_of_nothing_meets_a_tolerance_of_nothing(method: str) -> None:
+    """On a linear model no step and no sample is missing."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    weights = np.zeros((12, 3), np.float32)
+    weights[[0, 5]] = [[1, 2, 4], [-2, 1, 0.5]]  # powers of two: no rounding
+    model[1].weight.set_value(weights)
+    x = np.ones((2, 3, 2, 2), np.float32)
+    interpreter = it.registry.find(method).cls(model, preprocessing=None)
+    options = {"baselines": 0 * x, "steps": 4} if method == "integrated_gradients" else {}
+    found = attributed(interpreter, x, np.array([0, 2]), "logit", tolerance=0.0, **options)
+    assert found.diagnostics["converged"].all()
+    if options:
+        assert found.diagnostics["steps"].tolist() == [4, 4]
+        assert found.diagnostics["completeness_error"].tolist() == [0, 0]
+
+
+def test_a_float_array_is_taken_as_it_is() -> None:
+    """Also where its last axis is as long as a picture has channels."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 3, 3, 3)).astype(np.float32)
+    for given in (x[0] * 0.5, x[:1] * 0.5, x * 0.5, rng.normal(size=(4, 2, 3, 3, 3))):
+        count, make = baselines_of(x, np.asarray(given, np.float32), it.IMAGENET)
+        lines = np.asarray(given, np.float32)
+        for i in range(2):
+            if lines.ndim == 5:
+                expected = lines[:, i]
+            else:
+                one = lines if lines.ndim == 3 else lines[i if len(lines) == 2 else 0]
+                expected = one[None]
+            assert count == len(expected)
+            np.testing.assert_array_equal(make(i), expected)
+    picture = rng.integers(0, 255, (3, 3, 3)).astype(np.uint8)
+    _, make = baselines_of(x, picture, it.IMAGENET)
+    mean, std = (np.reshape(v, (3, 1, 1)) for v in (it.IMAGENET.mean, it.IMAGENET.std))
+    expected = (picture.transpose(2, 0, 1) / 255 - mean) / std
+    np.testing.assert_allclose(make(1)[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("name", ["white", "random", None])
+def test_bounds_of_other_channels_are_refused(channels: int, name: Any) -> None:
+    numbers = [0.5] * channels, [0.25] * channels
+    other = it.Preprocessing(None, None, mean=numbers[0], std=numbers[1])
+    with pytest.raises(it.InputError, match=f"the preprocessing has {channels} channels"):
+        baselines_of(np.zeros((1, 3, 4, 5)), name, other)[1](0)
+
+
+def test_inputs_that_are_no_pictures_start_from_zeros() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 7))
+    assert baselines_of(x, None, None)[1](1).tolist() == [[0] * 7]
+    np.testing.assert_allclose(baselines_of(x, "mean", None)[1](1), np.full((1, 7), x[1].mean()))
 
 
 def test_a_layer_that_not_everything_passes_holds_the_rest() -> None:
