@@ -56,6 +56,8 @@ class Preprocessing:
         for name in ("mean", "std"):
             try:
                 finite = np.isfinite(np.asarray(getattr(self, name), np.float64))
+            except OverflowError as error:
+                raise InputError(f"{name} must be numbers of 64 bits") from error
             except (TypeError, ValueError):
                 finite = np.asarray(False)
             if finite.ndim != 1 or not finite.all():

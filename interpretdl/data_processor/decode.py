@@ -143,6 +143,8 @@ def _stream(source: Any, name: str, stack: ExitStack) -> IO[bytes]:
         raise ImageReadError(f"{name!r} cannot be opened: {error}") from error
     if isinstance(start, str):
         raise _text(name)
+    if not isinstance(start, bytes | bytearray | None):
+        raise InputError(f"{name!r} gives {type(start).__name__}, not bytes; give a binary file")
     if not start:
         raise ImageReadError(f"{name!r} is empty (0 bytes)")
     return stream

@@ -6,6 +6,7 @@ int(resize * long / short), antialiased; the crop starts at int(round((edge - cr
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,9 @@ def fit(
 def resize_short(image: Pixels, size: int, how: str, max_pixels: int, name: str) -> Pixels:
     """uint8 [H, W, C] with its short edge resized to `size` pixels; raises as `fit`."""
     if not isinstance(how, str) or how not in _RESAMPLE:
-        known = ", ".join(_RESAMPLE) + did_you_mean(str(how), _RESAMPLE)
-        raise InputError(f"no interpolation {how!r}; there are {known}")
+        given = reprlib.repr(how) if isinstance(how, str) else f"of type {type(how).__name__}"
+        known = ", ".join(_RESAMPLE) + did_you_mean(given.strip("'"), _RESAMPLE)
+        raise InputError(f"no interpolation {given}; there are {known}")
     height, width = image.shape[:2]
     short = min(height, width)
     new_height, new_width = size * height // short, size * width // short
@@ -91,9 +93,11 @@ def resize_image(
     Antialiased, unlike OpenCV's. `interpolation` is a name ("nearest", "bilinear", "bicubic",
     "lanczos") or OpenCV's number for one.
     """
-    how = _CV2.get(interpolation) if isinstance(interpolation, int) else interpolation
+    how = interpolation
+    if isinstance(how, int):
+        how = _CV2.get(how, str(whole_number(how, "interpolation", least=0)))
     size = whole_number(target_size, "target_size")
-    return resize_short(img, size, how or str(interpolation), DEFAULT_MAX_PIXELS, "img")
+    return resize_short(img, size, how, DEFAULT_MAX_PIXELS, "img")
 
 
 def crop_image(

@@ -301,10 +301,14 @@ def preprocess_save_path(
     Raises:
         InputError: the number of paths is not the number of images.
     """
+    bsz = whole_number(bsz, "bsz", least=0)
     if save_path is None:
         return [None] * bsz
     paths: list[str | os.PathLike[str] | None]
-    paths = [save_path] if isinstance(save_path, str | os.PathLike) else list(save_path)
+    try:
+        paths = [save_path] if isinstance(save_path, str | os.PathLike) else list(save_path)
+    except TypeError as error:
+        raise InputError(f"save_path must be a path or a list of paths: {error}") from error
     if len(paths) != bsz:
         raise InputError(f"save_path has {len(paths)} path(s) for {bsz} image(s); give one each")
     return paths
