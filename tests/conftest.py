@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# Paddle and matplotlib read these when they are imported, which is later.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Paddle and matplotlib read these when they are imported, which is later. Several workers of eight
+# threads each would be five times as slow, and Paddle complains of any number but 1.
+os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
     os.environ.pop(name, None)
 
