@@ -56,6 +56,26 @@ def test_the_table_holds_what_each_evaluator_gives_alone(toy: Toy, x: Any) -> No
     assert repr(table) == "<Comparison of 2 methods by deletion, sparseness>"
 
 
+def test_the_best_are_the_highest_or_the_lowest() -> None:
+    """Of several with one mean all; none where no method has a value."""
+    nan = float("nan")
+    means = {"up": (1.0, 3.0, nan, 3.0), "down": (1.0, 3.0, nan, 1.0), "none": (nan,) * 4}
+    cells = {
+        (method, metric): ev.Evaluation(metric, np.array([value, value]), metric == "up")
+        for metric, values in means.items()
+        for method, value in zip("abcd", values, strict=True)
+    }
+    table = ev.Comparison(methods=tuple("abcd"), metrics=tuple(means), cells=cells)
+    assert [table.best(metric) for metric in means] == [("b", "d"), ("a", "d"), ()]
+    np.testing.assert_array_equal(table.table(), np.array(list(means.values())).T)
+
+
+def test_the_mean_is_of_those_that_have_a_value() -> None:
+    some = ev.Evaluation("some", np.array([1.0, np.nan, 4.0, np.inf]), True)
+    assert some.mean == 2.5
+    assert np.isnan(ev.Evaluation("none", np.array([np.nan]), True).mean)
+
+
 def test_metrics_with_masks_and_targets(toy: Toy, x: Any) -> None:
     masks = np.zeros((2, 10, 12))
     masks[:, 2:4, 3:8] = 1
@@ -82,6 +102,21 @@ def test_pictures(toy: Toy, picture: Path, tmp_path: Path) -> None:
         )  # fmt: skip
     assert len(table.sources) == 1
     assert len(table["gradient", "point_game_segmentation"]) == 1
+    # each picture keeps its own mask and boxes
+    masks[0] = 1 - masks[0]
+    masks[1, :16] = 1
+    options: dict[str, Any] = {"resize_to": 32, "crop_to": 32}
+    metrics = ["point_game_segmentation", ev.PointGame(tolerance=0)]
+    with pytest.warns(InterpretWarning, match="input 0 is left out"):
+        both = ev.compare(
+            [GradientInterpreter(toy())], [broken, picture], metrics, masks=masks,
+            boxes=[(0, 0, 32, 32), (0, 0, 1, 1)], **options,
+        )  # fmt: skip
+    alone = ev.compare(
+        [GradientInterpreter(toy())], [picture], metrics, masks=masks[1:], boxes=[(0, 0, 1, 1)],
+        **options,
+    )  # fmt: skip
+    assert both.table().tolist() == alone.table().tolist()
 
 
 # -- taking up again -------------------------------------------------------------------------------
@@ -147,6 +182,50 @@ def test_other_settings_are_not_mixed(toy: Toy, x: Any, tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(InputError, match="not a file written by compare"):
             run()
+
+
+def test_other_masks_boxes_and_models_of_metrics_are_not_mixed(
+    toy: Toy, x: Any, tmp_path: Path
+) -> None:
+    file, model = tmp_path / "table.json", toy()
+    masks = np.zeros((2, 10, 12))
+    masks[:, 2:4] = 1
+    boxes = [(0, 0, 3, 3), (1, 1, 5, 5)]
+
+    def run(**changed: Any) -> Any:
+        settings: dict[str, Any] = {"model": toy(seed=3), "masks": masks, "boxes": boxes, **changed}
+        metric = ev.Completeness(
+            settings.pop("model"),
+            output=settings.pop("output", None),
+            preprocessing=settings.pop("preprocessing", "model"),
+        )
+        metrics = {"c": metric, "p": "point_game", "s": "point_game_segmentation"}
+        return ev.compare({"m": GradientInterpreter(model)}, x, metrics, file=file, **settings)
+
+    first = run()
+    again = run()
+    for cell, found in first.cells.items():
+        np.testing.assert_array_equal(again.cells[cell].values, found.values)
+        assert again.cells[cell].as_json() == found.as_json()
+    assert again.settings == first.settings
+    for changed, what in (
+        ({"masks": 1 - masks}, "masks"), ({"masks": None}, "masks"),
+        ({"boxes": [(0, 0, 3, 3), (1, 1, 5, 4)]}, "boxes"), ({"boxes": None}, "boxes"),
+        ({"model": toy(seed=4)}, "model"), ({"model": None}, "model, output"),
+        ({"output": lambda raw: raw}, "output"), ({"preprocessing": None}, "preprocessing"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=rf"was made with other .*\({what} differ\)"):
+            run(**changed)
+    content = json.loads(file.read_text())
+    for key in ("format", "settings", "cells"):
+        for other in ({**content, key: "other"}, {k: v for k, v in content.items() if k != key}):
+            file.write_text(json.dumps(other))
+            with pytest.raises(InputError, match="not a file written by compare"):
+                run()
+    file.write_text(json.dumps(content))
+    run()
+    file.write_text("")  # as `touch` makes it
+    np.testing.assert_array_equal(run().table(), first.table())
 
 
 def test_a_method_that_cannot_be_right_is_nan_and_said(toy: Toy, x: Any, tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def test_explanations_from_files(method: Any, tmp_path: Path) -> None:
     assert difference(method, Explanation.load(tmp_path / "e.npz")) == pytest.approx(CONTRAST)
     older = replace(explanation, target=None)  # its options still say what it was
     assert difference(method, older) == pytest.approx(CONTRAST)
+    other = replace(explained(method, label=1, gradient_of="contrast"), target=None)
+    assert difference(method, other) == pytest.approx(4 - 6)
     unknown = replace(explanation, target=None, labels=np.array([-1]))
     with pytest.raises(InputError, match="give labels="):
         difference(method, unknown)
