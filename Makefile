@@ -3,12 +3,13 @@
 PYTHON ?= python3
 SECONDS ?= 60
 VENV   := .venv
+MUTANTS := .venv-mutants
 PY     := $(VENV)/bin/python
 INSTALL = $(PY) -m pip install --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check fuzz table clean
+.PHONY: help demo test check fuzz mutants table clean
 .NOTPARALLEL:        # demo and test install into one environment
 .DELETE_ON_ERROR:
 
@@ -17,6 +18,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   ruff, mypy --strict and the tests"
 	@echo "make fuzz    feed hostile values to all that reads what a user gives, for SECONDS=60"
+	@echo "make mutants changes the code a little, 400 times, and sees whether an oracle notices"
 	@echo "make table   write the README's table of methods anew"
 	@echo "make clean   remove .venv, out and everything built"
 	@echo "PYTHON=python3.12 make …   chooses the Python that .venv is made with"
@@ -59,9 +61,21 @@ check: $(VENV)/.test
 fuzz: $(VENV)/.test
 	@$(PY) -m tests.fuzz --seconds $(SECONDS)
 
+# Its own environment: what it needs beyond the tests' is installed there, the rest is .venv's.
+$(MUTANTS)/.ready: $(VENV)/.test
+	@rm -rf $(MUTANTS)
+	@$(PY) -m venv $(MUTANTS)
+	@$(MUTANTS)/bin/python -m pip install --quiet cosmic-ray==8.7.0 coverage==7.17.3 toml==0.10.2
+	@$(PY) -c 'import sysconfig as s; print(s.get_path("purelib"))' \
+	    > $(MUTANTS)/$$(cd $(MUTANTS) && echo lib/python*/site-packages)/tests.pth
+	@touch $@
+
+mutants: $(MUTANTS)/.ready
+	@$(MUTANTS)/bin/python -m tests.mutants $(MUTANTS_ARGS)
+
 table: $(VENV)/.demo
 	@$(PY) -c 'from interpretdl.cli.tables import write_table; write_table("README.md")'
 
 clean:
-	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(MUTANTS) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
