@@ -9,13 +9,14 @@ INSTALL = $(PY) -m pip install --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check fuzz mutants table clean
+.PHONY: help demo test test-hard check fuzz mutants table clean
 .NOTPARALLEL:        # demo and test install into one environment
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    explain a photograph with a trained network; writes out/chelsea.png"
 	@echo "make test    run the tests"
+	@echo "make test-hard   run them where little is as usual; AS=nobody: as that user; SEED=: in that order"
 	@echo "make check   ruff, mypy --strict and the tests"
 	@echo "make fuzz    feed hostile values to all that reads what a user gives, for SECONDS=60"
 	@echo "make mutants changes the code a little, 400 times, and sees whether an oracle notices"
@@ -51,6 +52,10 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+
+test-hard: $(VENV)/.test
+	@$(PY) -m tests.hard $(if $(SEED),--seed $(SEED)) $(if $(AS),--user $(AS)) \
+	    -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 check: $(VENV)/.test
 	@$(PY) -m ruff check .

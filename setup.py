@@ -45,6 +45,7 @@ setup(
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "pytest-timeout>=2.3",
+            "pytest-randomly>=3.15",
             "hypothesis>=6.100",
             "ruff>=0.9",
             "mypy>=1.14",
