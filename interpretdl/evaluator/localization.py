@@ -128,6 +128,10 @@ class PointGameSegmentation(Evaluator):
 
     threshold: float = 0.25
 
+    def check(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"threshold must be a share, 0 to 1; got {self.threshold}")
+
     def evaluate_case(self, case: Case) -> Evaluation:
         parts = {name: np.full(len(case.x), np.nan) for name in _NAMES}
         flags = {}

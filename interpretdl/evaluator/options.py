@@ -11,6 +11,7 @@ from typing_extensions import dataclass_transform
 
 from ..hints import check_value, hints_of
 from ..interpreter.options import arguments_of
+from ..interpreter.sampling import at_least
 
 __all__ = ["Options"]
 
@@ -48,6 +49,7 @@ class Options:
             value = getattr(self, each.name, None)
             if each.init and each.name in hints and value is not each.default:
                 check_value(each.name, value, hints[each.name])
+        at_least(0, seed=getattr(self, "seed", None))
         self.check()
 
     def check(self) -> None:
