@@ -54,5 +54,5 @@ def test_links_lead_somewhere(page: str, root: Path) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_that_are_shown_exist(page: str, root: Path) -> None:
     text = (root / page).read_text(encoding="utf-8")
-    targets = set(re.findall(r"^[a-z]+(?=:)", (root / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"\bmake ([a-z]+)\b(?=[ `]*(?:#|`|$))", text, re.M)) <= targets
+    targets = set(re.findall(r"^[a-z-]+(?=:)", (root / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"\bmake ([a-z-]+)\b(?=[ `]*(?:#|`|$))", text, re.M)) <= targets
