@@ -63,7 +63,7 @@ def load_image(
             [H, W, C] with C = 1, 3 or 4 and values in 0..255 (uint16: 0..65535).
         frame: which frame of an animation or page of a stack. None is the first, with a warning
             if there are more; of a PIL image it is the one that it stands at.
-        max_pixels: a larger picture is refused before it is decoded.
+        max_pixels: a picture that is larger, or costlier to decode, is refused beforehand.
         channels: 1 (grey), 3 (RGB) or 4 (RGBA).
         name: what error messages call the picture; by default its path.
 

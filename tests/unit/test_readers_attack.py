@@ -82,12 +82,11 @@ def gif(width: int, height: int, *corners: int) -> bytes:
 def webp(kind: bytes, side: int) -> bytes:
     """A header, and nothing behind it."""
     if kind == b"VP8X":
-        size = struct.pack("<I", side - 1)[:3]
-        body = b"\x0a\0\0\0" + b"\2\0\0\0" + size + size
+        body = b"\x0a\0\0\0" + b"\2\0\0\0" + struct.pack("<I", side - 1)[:3] * 2
     elif kind == b"VP8L":
-        bits = (side - 1) | (side - 1) << 14
-        body = b"\x0a\0\0\0" + b"\x2f" + struct.pack("<I", bits) + b"\0" * 5
-    else:
+        bits = struct.pack("<I", (side - 1) | (side - 1) << 14)
+        body = b"\x0a\0\0\0" + b"\x2f" + bits + b"\0" * 5
+    else:  # lossy
         body = b"\x0a\0\0\0" + b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", side, side)
     return b"RIFF" + struct.pack("<I", len(body) + 8) + b"WEBP" + kind + body
 
@@ -107,9 +106,7 @@ def many_scans(count: int) -> bytes:
 
 
 class Counted(io.BytesIO):
-    """Counts how often it is read."""
-
-    reads = 0
+    reads = 0  # how often
 
     def read(self, *size: Any) -> bytes:
         self.reads += 1
@@ -217,6 +214,7 @@ def test_a_chain_of_pages_that_leads_nowhere(following: int) -> None:
 OVERLAPPING = tiff(
     [*page(10, 10), (278, 4, 1, 9), (273, 4, 900, struct.pack("<I", 8) * 900)], b"\0" * 8000
 )
+FRAMES = gif(200, 200, *[0] * 50)
 COSTLY: dict[str, tuple[bytes, dict[str, Any]]] = {
     **{
         f"TIFF of huge tiles, compression {code}": (tiled(1, 1, (46000, 46000), code, 1), {})
@@ -230,11 +228,8 @@ COSTLY: dict[str, tuple[bytes, dict[str, Any]]] = {
     "WebP lossy": (webp(b"VP8 ", 16383), {}),
     "GIF frame beyond the canvas": (gif(1, 1, 0, 60000, 0), {"frame": 2}),
     "GIF first frame beyond the canvas": (gif(1, 1, 60000), {}),
-    "GIF of many frames": (gif(200, 200, *[0] * 50), {"frame": 40, "max_pixels": 40000}),
-    "GIF of many frames, from the end": (
-        gif(200, 200, *[0] * 50),
-        {"frame": -1, "max_pixels": 40000},
-    ),
+    "GIF of many frames": (FRAMES, {"frame": 40, "max_pixels": 40000}),
+    "GIF of many frames, from the end": (FRAMES, {"frame": -1, "max_pixels": 40000}),
     "BMP in run-length code": (rle_bmp(3000, 1, b"\1\1\0\0"), {"max_pixels": 10000}),
     "JPEG of many scans": (many_scans(200), {"max_pixels": 5000}),
 }
@@ -274,12 +269,8 @@ for what, (data, options) in pickle.load(sys.stdin.buffer).items():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units")
 def test_what_is_refused_takes_no_memory() -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", MEASURED],
-        input=pickle.dumps(COSTLY),
-        capture_output=True,
-        timeout=120,
-    )
+    command, given = [sys.executable, "-c", MEASURED], pickle.dumps(COSTLY)
+    run = subprocess.run(command, input=given, capture_output=True, timeout=120)
     assert run.returncode == 0, run.stderr.decode()
 
 
@@ -297,8 +288,7 @@ def test_what_looks_costly_and_is_not_is_read() -> None:
 
 def test_comments_in_a_plain_ppm_cost_what_they_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    words = [str(v) for v in values.ravel()]
-    text = "P3 # kind\n2 2\n#size\n255\n" + " #\n#\r".join(words) + "\n#end"
+    text = "P3 # kind\n2 2\n#size\n255\n" + " #\n#\r".join(map(str, values.ravel())) + "\n#end"
     np.testing.assert_array_equal(load_image(text.encode()), values)
     seen: list[bytes] = []
     monkeypatch.setitem(
@@ -340,7 +330,7 @@ TALKATIVE = {
     "JPEG, broken MPO": (with_segment(MAGIC["jpeg"], 0xE2, b"MPF\0II*\0\x08\0\0\0"), True),
     "PNG, broken APNG": (with_chunks(MAGIC["png"], (b"acTL", bytes(8))), True),
     "TIFF, a tag of two values": (tiff([*page(), (273, 4, 1, 0), (274, 3, 2, 1 << 16 | 1)]), True),
-    "TIFF, a tag beyond the file": (tiff([*page(), (273, 4, 1, 0), (270, 2, 9999, 9999)]), True),
+    "TIFF, a tag beyond the file": (tiff([*page(), (273, 4, 1, 0), (305, 2, 9999, 9999)]), True),
     "TIFF, 42 samples": (tiff([*page()[:-1], (277, 4, 1, 42), (273, 4, 1, 0)]), False),
     "GIF that grows": (gif(1, 1, 12000), False),
     **{
@@ -402,6 +392,6 @@ def test_libtiff_speaks_again_to_its_other_users(capfd: pytest.CaptureFixture[st
     with quiet.quiet_libtiff(), pytest.raises(ImageReadError):  # two at once
         load_image(broken)
     assert capfd.readouterr().err == ""
-    with pytest.raises(OSError, match="decoder error"), Image.open(io.BytesIO(broken)) as image:
+    with pytest.raises(OSError, match="-2"), Image.open(io.BytesIO(broken)) as image:
         image.load()
     assert capfd.readouterr().err != ""
