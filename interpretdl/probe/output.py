@@ -126,7 +126,7 @@ def _made_by_softmax(output: paddle.Tensor) -> bool:
 def _sums_to_one(output: paddle.Tensor, within: float) -> bool:
     if output.ndim != 2 or output.shape[1] < 2:
         return False
-    smallest, error = float(output.min()), float((output.sum(axis=1) - 1).abs().max())
+    smallest, error = float(output.amin()), float((output.sum(axis=1) - 1).abs().amax())
     return smallest >= 0 and error < within
 
 

@@ -86,7 +86,7 @@ class Site:
     @cached_property
     def one_sided(self) -> bool:
         """Whether no number of x is below zero."""
-        return float(self.x.min()) >= 0
+        return float(self.x.amin()) >= 0
 
 
 class Rule:

@@ -59,7 +59,7 @@ class LinearMap:
     @cached_property
     def weight(self) -> Tensor:
         weight = self.layer.weight
-        if self.scale is None or float(self.scale.min()) >= 0:
+        if self.scale is None or float(self.scale.amin()) >= 0:
             return weight
         shape = [1] * weight.ndim
         shape[-1 if isinstance(self.layer, DENSE) else 0] = -1

@@ -148,7 +148,7 @@ def class_score(output: Tensor, labels: NDArray[np.int64], of: ScoreKind) -> Ten
         output = F.softmax(output, axis=1)
     elif of == "loss":
         # By hand: Paddle's log_softmax on the CPU ends at -64.
-        output = output - output.max(axis=1, keepdim=True).detach()
+        output = output - output.amax(axis=1, keepdim=True).detach()
         output = paddle.logsumexp(output, axis=1, keepdim=True) - output
     score = paddle.take_along_axis(output, rows, axis=1)[:, 0]
     classes = output.shape[1]

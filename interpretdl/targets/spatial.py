@@ -79,7 +79,7 @@ class SegmentationScore(Target):
         pixels = class_score(output, labels, self.of)
         if self.region is None:
             fixed = output.detach()
-            best = fixed.max(axis=1) if classes > 1 else 0
+            best = fixed.amax(axis=1) if classes > 1 else 0
             inside = (class_score(fixed, labels, "logit") >= best).astype(output.dtype)
             return (pixels * inside).mean(axis=[1, 2])
         if list(self.region.shape) not in (size, [n, *size]):

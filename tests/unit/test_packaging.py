@@ -126,6 +126,18 @@ def test_paddle_is_imported_with_the_first_name_and_in_silence(root: Path) -> No
     assert python("from interpretdl.probe import Probe", root) == ""
 
 
+@pytest.mark.parametrize("method", ["Gradient", "LRP"])
+def test_a_run_warns_of_nothing(root: Path, method: str) -> None:
+    """In a process of its own: Paddle 3.2 warns at the first `max`, `min`, `sort` or `split`."""
+    code = (
+        "import interpretdl, numpy\n"
+        "from interpretdl.testing import small_network\n"
+        "x = numpy.ones([1, 3, 16, 16], 'float32')\n"
+        f"interpretdl.{method}Interpreter(small_network()).explain(x, label=0)"
+    )
+    assert python(code, root) == ""
+
+
 def test_the_tables_are_full_whatever_is_imported_first(root: Path) -> None:
     code = "from interpretdl.registry import {0}; print(*{0}.all())"
     names = [*python(code.format("METHODS"), root).split()]
