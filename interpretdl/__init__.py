@@ -6,6 +6,7 @@ line can answer `--help` at once.
 
 import importlib
 import importlib.util
+import logging
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:  # all names, of which mypy follows no computed __all__
     from .evaluator import *  # noqa: F403
     from .interpreter import *  # noqa: F403
 
+# What is logged is for those who set up logging; without this Python prints it on standard error.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 # Paddle says when it is imported that a compiler cache is missing, which nothing here needs.
 warnings.filterwarnings("ignore", "No ccache found", module="paddle")
 
