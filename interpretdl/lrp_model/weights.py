@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import mmap
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from paddle import nn
 
-from ..errors import WeightsError
+from ..errors import InputError, ResourceError, WeightsError
+from .files import brief, open_regular
 from .layers import Pretrained, RelevanceModel, imagenet_class_names
-from .pickle_machine import Array, malformed, read_pickle
+from .pickle_machine import MALFORMED, Budget, read_pickle
+from .pickle_values import Array, malformed
 from .torch_pickle import LEGACY_MAGIC, read_legacy, read_zip
 
 __all__ = ["load_state", "load_weights"]
@@ -42,9 +45,12 @@ def load_state(path: str | Path, *, trust: bool = False) -> State:
         and may be read-only.
 
     Raises:
-        WeightsError: the file is missing, damaged, or wants names off the allow-list.
+        WeightsError: the file is missing, damaged, no file (a pipe, a device), wants names off
+            the allow-list, or asks for more work and memory than its size justifies.
+        ResourceError: the weights do not fit into memory.
+        InputError: `path` is no path.
     """
-    return _read(Path(path), trust)[0]
+    return _read(path, trust)[0]
 
 
 def load_weights(model: nn.Layer, path: str | Path, *, trust: bool = False) -> None:
@@ -59,9 +65,10 @@ def load_weights(model: nn.Layer, path: str | Path, *, trust: bool = False) -> N
 
     Raises:
         WeightsError: the file cannot be read, or names, shapes or dtypes differ from the
-            model's; the message lists them. The model is untouched then.
+            model's, or numbers are beyond what the model's dtype holds; the message lists them.
+            The model is untouched then.
+        ResourceError, InputError: as `load_state`.
     """
-    path = Path(path)
     state, from_torch = _read(path, trust)
     own = model.state_dict()
     if from_torch is None:
@@ -71,28 +78,50 @@ def load_weights(model: nn.Layer, path: str | Path, *, trust: bool = False) -> N
     wanted = {name: (tuple(t.shape), t.numpy().dtype) for name, t in own.items()}
     given = {name: (array.shape, array.dtype) for name, array in state.items()}
     wrong = [
-        f"{name} is {_describe(*given[name])}, expected {_describe(*want)}"
+        f"{brief(name, 80)} is {_describe(*given[name])}, expected {_describe(*want)}"
         for name, want in wanted.items()
         if name in given
         and (given[name][0] != want[0] or given[name][1].kind != want[1].kind)  # f4 for f8 is fine
     ]
-    problems = [
-        f"{len(names)} {what}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
-        for what, names in (
-            ("missing", [name for name in wanted if name not in given]),
-            ("unexpected", [name for name in given if name not in wanted]),
-            ("mis-shaped", wrong),
+    problems = _listed(
+        missing=[name for name in wanted if name not in given],
+        unexpected=[name for name in given if name not in wanted],
+        mis_shaped=wrong,
+    )
+    fitted: State = {}
+    if not problems:
+        fitted = {name: _cast(state[name], dtype) for name, (_, dtype) in wanted.items()}
+        problems = _listed(
+            out_of_range=[name for name in wanted if _changed(state[name], fitted[name])]
         )
-        if names
-    ]
     if problems:
         raise WeightsError(
-            f"the weights in {path} are not for this {type(model).__name__}: "
-            f"{'; '.join(problems)}. Give a file of the same architecture, num_classes and "
-            "in_channels"
+            f"the weights in {path} are not for this {type(model).__name__}: {problems}. "
+            "Give a file of the same architecture, num_classes and in_channels"
         )
     for name, tensor in own.items():
-        tensor.set_value(np.array(state[name], wanted[name][1], order="C"))
+        tensor.set_value(fitted[name])
+
+
+def _listed(**problems: list[str]) -> str:
+    return "; ".join(
+        f"{len(names)} {what.replace('_', '-')}: "
+        f"{', '.join(brief(name, 300) for name in names[:3])}{', …' if len(names) > 3 else ''}"
+        for what, names in problems.items()
+        if names
+    )
+
+
+def _cast(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    with np.errstate(all="ignore"):  # `_changed` looks
+        return array.astype(dtype, order="C", copy=False)
+
+
+def _changed(array: NDArray[Any], cast: NDArray[Any]) -> bool:
+    """Whether a number became infinite, or an integer another."""
+    if cast.dtype.kind != "f":
+        return bool(np.any(array != cast))
+    return cast.dtype != array.dtype and bool(np.any(np.isfinite(array) & ~np.isfinite(cast)))
 
 
 def finish(model: Model, pretrained: Pretrained, published: Callable[[], Path]) -> Model:
@@ -111,34 +140,55 @@ def _describe(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
 # ---- files ----
 
 
-def _read(path: Path, trust: bool) -> tuple[State, bool | None]:
+def _read(path: str | Path, trust: bool) -> tuple[State, bool | None]:
     """The arrays of a file, and whether names and layout are torch's (None: cannot be told)."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"the path of a file of weights is expected; got {type(path).__name__}")
+    path = Path(path)
+    shown = brief(str(path), 500)
     try:
-        with path.open("rb") as file:
-            if path.suffix == ".safetensors":
-                return _read_safetensors(path)
-            if path.stat().st_size == 0:
-                raise malformed("an empty file")
-            if file.read(4) == b"PK\x03\x04":
-                root, from_torch = read_zip(file), True
-            else:
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
-                    root, from_torch = _read_pickled(stream, trust)
-        return dict(_entries(root)), from_torch
+        with open_regular(path) as file:
+            root, from_torch = _read_root(path, file, trust)
+        state: State = {}
+        for name, array in _entries(root):
+            if name in state:
+                raise malformed(f"two entries named {brief(repr(name))}")
+            state[name] = array
     except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from error
+        raise WeightsError(f"{shown}: {error}") from error
     except OSError as error:
-        raise WeightsError(f"cannot read the weights {path}: {error}") from error
+        why = brief(error.strerror or str(error))
+        raise WeightsError(f"cannot read the weights {shown}: {why}") from error
+    except MemoryError as error:
+        raise ResourceError(
+            f"the weights {shown} do not fit into memory; free some, or take a smaller file"
+        ) from error
+    return state, from_torch
 
 
-def _read_pickled(stream: mmap.mmap, trust: bool) -> tuple[Any, bool]:
+def _read_root(path: Path, file: IO[bytes], trust: bool) -> tuple[Any, bool | None]:
+    size = os.fstat(file.fileno()).st_size
+    if size == 0:
+        raise malformed("an empty file")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if file.read(4) == b"PK\x03\x04":
+        return read_zip(file, Budget(size)), True
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
+        return _read_pickled(stream, Budget(size), trust)
+
+
+def _read_pickled(stream: mmap.mmap, budget: Budget, trust: bool) -> tuple[Any, bool]:
     # torch's legacy files begin with a pickle of one number
     if stream[:64].find(LEGACY_MAGIC.to_bytes(10, "little")) >= 0:
-        read_pickle(stream)
-        return read_legacy(stream), True
-    if trust:
+        read_pickle(stream, budget)
+        return read_legacy(stream, budget), True
+    if not trust:
+        return read_pickle(stream, budget), False
+    try:
         return pickle.load(stream, encoding="latin1"), False  # noqa: S301 - asked for by trust=True
-    return read_pickle(stream), False
+    except (pickle.UnpicklingError, EOFError, ImportError, *MALFORMED) as error:
+        raise malformed(f"no pickle ({type(error).__name__}: {brief(str(error))})") from error
 
 
 def _read_safetensors(path: Path) -> tuple[State, bool | None]:
@@ -148,8 +198,13 @@ def _read_safetensors(path: Path) -> tuple[State, bool | None]:
         with safe_open(path, framework="numpy") as file:
             made_by = (file.metadata() or {}).get("format")
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    except (SafetensorError, TypeError) as error:  # TypeError: a dtype that NumPy does not have
-        raise malformed(f"no safetensors file that NumPy can hold ({error})") from error
+    except (SafetensorError, ValueError) as error:  # ValueError: a shape that NumPy does not have
+        raise malformed(f"no safetensors file ({brief(str(error))})") from error
+    except (TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"holds numbers of a type that NumPy does not have ({brief(str(error))}); "
+            "save them as float32"
+        ) from error
     return state, True if made_by == "pt" else None
 
 
@@ -159,15 +214,17 @@ def _entries(root: Any) -> Iterator[tuple[str, NDArray[Any]]]:
     if not isinstance(root, dict):
         raise WeightsError(f"holds a {type(root).__name__}, not a dictionary of weights")
     for name, value in root.items():
-        if name == _STRUCTURE:
+        if isinstance(name, str) and name == _STRUCTURE:
             continue
         # Paddle writes some tensors as (name, array)
         array = value[1] if isinstance(value, tuple) and len(value) == 2 else value
         array = array.value if isinstance(array, Array) else array
         if not isinstance(array, np.ndarray | np.generic) or array.dtype.kind not in "biuf":
-            raise WeightsError(
-                f"the entry {name!r} is a {type(value).__name__}, not an array of numbers"
-            )
+            kind = type(value).__name__
+            if isinstance(array, np.ndarray | np.generic):
+                kind = f"{kind} of {brief(str(array.dtype), 80)}"
+            shown = brief(repr(name)) if isinstance(name, str | int) else type(name).__name__
+            raise WeightsError(f"the entry {shown} is a {kind}, not an array of numbers")
         yield str(name), np.asarray(array)
 
 
@@ -209,5 +266,7 @@ def _translate(model: nn.Layer, state: State) -> State:
         for theirs, ours in ((".running_mean", "._mean"), (".running_var", "._variance")):
             if name.endswith(theirs):
                 name = name.removesuffix(theirs) + ours
+        if name in result:
+            raise WeightsError(f"holds {brief(name)} twice, by torch's name and by Paddle's")
         result[name] = array.T if name in linear and array.ndim == 2 else array
     return result
