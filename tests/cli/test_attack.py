@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from interpretdl import GradientInterpreter, cli
@@ -396,13 +395,3 @@ def test_an_error_that_cannot_be_told_is_still_an_exit_code(
 
     monkeypatch.setattr("typer.echo", full)
     complain("something")
-
-
-def test_no_memory_is_one_line(
-    there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def too_much(*_args: object, **_options: object) -> None:
-        np.empty(2**62, np.uint8)
-
-    monkeypatch.setattr(GradientInterpreter, "explain", too_much)
-    refused(["explain", "photo.png", *OWN, "--method", "gradient"], "not enough memory", capsys)

@@ -10,7 +10,7 @@ import paddle
 import pytest
 from PIL import Image
 
-from interpretdl import cli, lrp_model, registry
+from interpretdl import GradientInterpreter, cli, lrp_model, registry
 from interpretdl.cli.arguments import DEFAULT_METHOD, DEFAULT_MODEL
 from interpretdl.explanation import Explanation
 
@@ -232,3 +232,15 @@ def test_no_method_is_typed_in_the_command_line(root: Path) -> None:
     assert len(source) > 10_000
     for name, info in registry.methods().items():
         assert not re.search(rf"\b{name}\b|{info.cls.__name__}", source)
+
+
+def test_no_memory_is_one_line(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def too_much(*_args: object, **_options: object) -> None:
+        np.empty(2**62, np.uint8)
+
+    monkeypatch.setattr(GradientInterpreter, "explain", too_much)
+    own = ["--model", "own_model_here:small", "--method", "gradient"]
+    assert cli.main(["explain", "photo.png", *own]) == 2
+    assert "not enough memory" in error_line(capsys)
