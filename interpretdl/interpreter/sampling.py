@@ -198,10 +198,10 @@ def generator(seed: int, image: int) -> np.random.Generator:
     """The random numbers of an image: they depend on the seed and its position, nothing else.
 
     Raises:
-        InputError: seed is not an integer from 0.
+        InputError: seed is not a whole number from 0.
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed must be an integer, 0 or more; got {seed!r}")
+        raise InputError(f"seed must be a whole number, 0 or more; got {seed!r}")
     return np.random.default_rng([int(seed), image])
 
 

@@ -370,7 +370,7 @@ def test_a_layers_attribution(layer: str) -> None:
         ({"baselines": []}, "baselines is empty"),
         ({"baselines": np.zeros((3, 9, 9))}, r"must be float \[3, 4, 5\]"),
         ({"baselines": np.full(SHAPE, np.nan)}, "NaN or Inf"),
-        ({"baselines": "random", "seed": -1}, "seed must be an integer"),
+        ({"baselines": "random", "seed": -1}, "seed must be a whole number"),
         ({"baselines": "random", "num_random_trials": 0}, "num_random_trials must be"),
         ({"tolerance": 0.1, "rule": "gauss_legendre"}, "no node of gauss_legendre"),
         ({"tolerance": -1.0}, "tolerance must be"),
