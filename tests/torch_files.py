@@ -30,8 +30,23 @@ def text(value: str) -> bytes:
     return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
 
 
-def number(value: int) -> bytes:
-    return b"J" + struct.pack("<i", value)
+def number(value: float) -> bytes:
+    if isinstance(value, bool):
+        return b"\x88" if value else b"\x89"
+    if isinstance(value, float):
+        return b"G" + struct.pack(">d", value)
+    if -(1 << 31) <= value < 1 << 31:
+        return b"J" + struct.pack("<i", value)
+    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8b" + struct.pack("<i", len(data)) + data
+
+
+def remember(slot: int) -> bytes:
+    return b"q" + bytes([slot])
+
+
+def again(slot: int) -> bytes:
+    return b"h" + bytes([slot])
 
 
 def together(*items: bytes) -> bytes:

@@ -16,9 +16,10 @@ def brief(text: str, longest: int = 200) -> str:
     """Words of a file or a server, for a message: one line, cut in the middle, nothing that a
     terminal would obey.
     """
-    if len(text) > longest:
-        text = f"{text[: longest * 2 // 3]}…{text[-(longest // 4) :]}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest * 2 // 3]}…{text[-(longest // 4) :]}"
 
 
 def open_regular(path: Path) -> IO[bytes]:
