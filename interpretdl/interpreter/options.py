@@ -29,8 +29,9 @@ def method_like(cls: Any, name: str, common: Callable[..., Any]) -> Callable[...
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         bound = bind(signature, f"{cls.__name__}.{name}", (self, *args), kwargs)
         for option, hint in _hints(cls.attribute).items():
-            if option in bound and bound[option] is not signature.parameters[option].default:
-                check_value(option, bound[option], hint)
+            given = bound.get(option, signature.parameters[option].default)
+            if given is not signature.parameters[option].default:
+                check_value(option, given, hint)
         return common(**bound)
 
     method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
@@ -71,6 +72,7 @@ def arguments_of(text: str) -> dict[str, str]:
 def _hints(attribute: Callable[..., Any]) -> dict[str, Any]:
     parameters = inspect.signature(attribute).parameters
     own = {p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY}
+    own.discard("target_layer_name")  # its own check knows more, see cam.py
     return {name: hint for name, hint in hints_of(attribute).items() if name in own}
 
 

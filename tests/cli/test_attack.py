@@ -346,8 +346,7 @@ PREDICT = "interpretdl predict pictures photo.png --model own_model_here:small "
 @pytest.mark.parametrize(
     ("line", "code", "says"),
     [
-        (PREDICT + "| head -1", 141, b""),
-        (PREDICT + "| true", 141, b""),
+        (PREDICT + "| true", 141, b""),  # `head` may read all before it goes
         (PREDICT + "> /dev/full", 2, b"error: cannot print the results: No space left on device\n"),
         ("interpretdl --help > /dev/full", 2, b"error: No space left on device\n"),
         ("interpretdl methods > /dev/full", 2, b"error: cannot print the results: No space"),

@@ -230,7 +230,7 @@ def test_unknown_composites() -> None:
     interpreter = it.LRPInterpreter(network())
     with pytest.raises(InputError, match="did you mean 'epsilon_plus'"):
         interpreter.explain(images(), LABELS, composite="epsilon_pluss")
-    with pytest.raises(InputError, match="must be a name or a Composite"):
+    with pytest.raises(InputError, match="must be a string or a Composite"):
         interpreter.explain(images(), LABELS, composite=ZPlus())  # type: ignore[arg-type]  # the test
 
 

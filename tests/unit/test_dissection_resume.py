@@ -256,14 +256,19 @@ except InterpretError as error:
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for share in shares
     ]  # fmt: skip
-    for process in both:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in both:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    said = [process.communicate(timeout=100)[0] for process in both]
+    try:
+        for process in both:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in both:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        said = [process.communicate(timeout=100)[0] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
     assert [process.returncode for process in both] == [0, 0]
     refused = [text for text in said if text]
     assert len(refused) == 1
