@@ -17,6 +17,18 @@ def images(n: int = 5, channels: int = 3, size: int = 12, dtype: Any = np.float3
     return np.random.default_rng(1).normal(size=(n, channels, size, size)).astype(dtype)
 
 
+def in_eval(model: Any) -> Any:
+    """The model in eval mode, in one expression: in Paddle 3.0 and 3.1 `eval` returns nothing."""
+    model.eval()
+    return model
+
+
+def in_train(model: Any) -> Any:
+    """The model in train mode, likewise."""
+    model.train()
+    return model
+
+
 class Around(nn.Layer):
     """A model whose return value is `change(logits)`."""
 

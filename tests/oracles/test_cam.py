@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from paddle import nn
 
 import interpretdl as it
-from tests.probes import attributed
+from tests.probes import attributed, in_eval
 
 Array = NDArray[Any]
 
@@ -306,7 +306,7 @@ class Skipping(nn.Layer):  # type: ignore[misc]  # Paddle is untyped to mypy
 
 @pytest.mark.parametrize("kind", ["add", "concat", "mixed"])
 def test_ablation_cam_where_something_goes_around_the_layer(kind: str) -> None:
-    model, x = Skipping(kind).eval(), images()
+    model, x = in_eval(Skipping(kind)), images()
     found = run("ablation_cam", model, x, target_layer_name="layer")
     close(found, ablation_loop(model, "layer", x, LABELS))
 
@@ -380,7 +380,7 @@ def from_tokens(values: Array) -> Array:
 @pytest.mark.parametrize("method", WITHOUT_CAM)
 def test_tokens(method: str, toy: Any) -> None:
     network, x = toy(), images()
-    model, expected = Tokens(network).eval(), run(method, network, x)
+    model, expected = in_eval(Tokens(network)), run(method, network, x)
     close(
         run(method, model, x, target_layer_name="tokens", reshape_transform=from_tokens), expected
     )

@@ -15,7 +15,7 @@ import interpretdl as it
 from interpretdl.probe import Spatial
 from tests import paddle_models
 from tests.paddle_models.transformers import DIM, Block
-from tests.probes import attributed
+from tests.probes import attributed, in_eval
 
 Array = NDArray[Any]
 
@@ -309,7 +309,7 @@ class InPlace(nn.Layer):
 
 @pytest.mark.parametrize("method", ["grad_cam", "eigen_cam"])
 def test_a_model_that_works_in_place(method: str) -> None:
-    model = InPlace().eval()
+    model = in_eval(InPlace())
     interpreter = it.registry.find(method).cls(model)
     named = interpreter.explain(images(), label=1, target_layer_name="conv")
     close(interpreter.explain(images(), label=1).values, named.values)
@@ -327,7 +327,7 @@ class Cut(nn.Layer):
 
 
 def test_gradients_that_end_before_the_input() -> None:
-    interpreter = it.HiResCAMInterpreter(Cut().eval())
+    interpreter = it.HiResCAMInterpreter(in_eval(Cut()))
     found = interpreter.explain(images(), label=1)
     assert found.diagnostics["layers"] == ["features"]
     named = interpreter.explain(images(), label=1, target_layer_name="features")

@@ -10,7 +10,7 @@ import pytest
 from paddle import nn
 
 import interpretdl as it
-from tests.probes import attributed
+from tests.probes import attributed, in_eval
 
 METHODS = [
     *("ablation_cam", "cam", "eigen_cam", "grad_cam", "grad_cam_plus_plus"),
@@ -35,7 +35,7 @@ def run(method: str, model: Any, **options: Any) -> Any:
     ],
 )  # fmt: skip
 def test_cam_says_why_not(last: list[Any], why: str) -> None:
-    model = nn.Sequential(nn.Conv2D(3, 3, 3), nn.ReLU(), *last).eval()
+    model = in_eval(nn.Sequential(nn.Conv2D(3, 3, 3), nn.ReLU(), *last))
     with pytest.raises(it.UnsupportedModelError, match=why):
         run("cam", model)
 
@@ -85,7 +85,7 @@ def test_eigen_cam_grows_with_the_activation(size: int, factor: float) -> None:
         weights = np.random.default_rng(1).normal(size=(9, 3, 1, 1)) * scale
         model[0].weight.set_value(weights.astype(np.float32))
         model[0].bias.set_value(np.zeros(9, np.float32))
-        interpreter = it.EigenCAMInterpreter(model.eval())
+        interpreter = it.EigenCAMInterpreter(in_eval(model))
         values.append(attributed(interpreter, x, np.zeros(4, int), target_layer_name="0").values)
     assert (values[0] > 0).any(axis=(1, 2)).all()
     np.testing.assert_allclose(values[1], factor * values[0], rtol=1e-4, atol=1e-5 * factor)
@@ -96,7 +96,7 @@ def test_cam_takes_the_last_layer_with_a_height_and_a_width(shape: tuple[int, in
     """Rows, or columns, brought together first: the map is of the layer before."""
     pool = nn.AdaptiveAvgPool2D(list(shape))
     head = [pool, nn.AdaptiveAvgPool2D(1), nn.Flatten(), nn.Linear(6, 5)]
-    model = nn.Sequential(nn.Conv2D(3, 6, 3, padding=1), nn.ReLU(), *head).eval()
+    model = in_eval(nn.Sequential(nn.Conv2D(3, 6, 3, padding=1), nn.ReLU(), *head))
     x = np.random.default_rng(1).normal(size=(2, 3, 12, 12)).astype(np.float32)
     found = attributed(it.CAMInterpreter(model), x, np.array([1, 4]))
     assert found.values.shape == (2, 12, 12)

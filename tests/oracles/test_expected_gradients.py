@@ -17,7 +17,7 @@ from interpretdl.interpreter.expected_gradients import expectation, lines
 from interpretdl.interpreter.integrated_gradients import quadrature
 from interpretdl.interpreter.layer_function import LayerFunction
 from interpretdl.targets import ClassScore
-from tests.probes import attributed
+from tests.probes import attributed, in_train
 
 Array = NDArray[Any]
 SHAPE = (3, 4, 5)
@@ -310,7 +310,7 @@ def test_too_little_memory_for_a_chunk_of_a_layers_values_halves_it() -> None:
 
 
 def test_ctrl_c_leaves_the_model_as_it_was() -> None:
-    net, runs = Net().train(), 0
+    net, runs = in_train(Net()), 0
 
     def stop(layer: Any, inputs: Any, output: Any) -> None:
         nonlocal runs

@@ -21,6 +21,7 @@ from interpretdl.feature_visualization import (
     unit,
 )
 from interpretdl.feature_visualization.images import total_variation
+from tests.probes import in_eval
 
 _spec = importlib.util.spec_from_file_location(
     "digits", Path(__file__).resolve().parents[1] / "digits.py"
@@ -342,7 +343,7 @@ def trained_decoder(model: Any, x: NDArray[np.float32]) -> Any:
             of_discriminator.clear_grad()
     for parameter in encoder.parameters():
         parameter.stop_gradient = False
-    return generator.eval()
+    return in_eval(generator)
 
 
 def probability(model: Any, x: NDArray[Any]) -> NDArray[np.float64]:

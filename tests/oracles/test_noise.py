@@ -11,7 +11,7 @@ from paddle import nn
 
 import interpretdl as it
 from interpretdl.interpreter.smooth_grad import noise
-from tests.probes import attributed
+from tests.probes import attributed, in_train
 
 Array = NDArray[Any]
 LABELS = np.array([1, 0])
@@ -321,7 +321,7 @@ def test_a_tunnel_around_a_tunnel_and_around_nothing(toy: Any) -> None:
 
 
 def test_ctrl_c_in_the_tunnel_leaves_the_model_as_it_was(toy: Any) -> None:
-    model, runs = toy().train(), 0
+    model, runs = in_train(toy()), 0
 
     def target(output: Any) -> Any:
         nonlocal runs

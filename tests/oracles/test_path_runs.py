@@ -15,7 +15,7 @@ import interpretdl as it
 from interpretdl.data_processor.readers import read_images
 from interpretdl.interpreter.baselines import baselines_of
 from interpretdl.interpreter.integrated_gradients import quadrature, refined
-from tests.probes import attributed
+from tests.probes import attributed, in_train
 
 RULES = ("midpoint", "gauss_legendre", "trapezoid", "left", "right")
 
@@ -167,7 +167,7 @@ def seed_global() -> None:
 
 
 def test_ctrl_c_leaves_the_model_and_the_random_state_as_they_were(toy: Any) -> None:
-    model = toy().train()
+    model = in_train(toy())
     hooks = [len(layer._forward_post_hooks) for layer in model.sublayers()]
     frozen = [p.stop_gradient for p in model.parameters()]
     seed_global()

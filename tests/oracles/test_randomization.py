@@ -22,6 +22,7 @@ from interpretdl.interpreter import (
     Interpreter,
 )
 from interpretdl.probe import Probe
+from tests.probes import in_eval
 
 _spec = importlib.util.spec_from_file_location(
     "digits", Path(__file__).resolve().parents[1] / "digits.py"
@@ -132,7 +133,7 @@ def test_a_layer_that_is_named_is_random_with_all_that_is_in_it(
 
     model = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(12, 6), nn.Tanh()), nn.Linear(6, 4))
     x = np.random.default_rng(1).normal(size=(2, 3, 2, 2)).astype(np.float32)
-    method = GradientInterpreter(model.eval())
+    method = GradientInterpreter(in_eval(model))
     maps = method.explain(x, [0, 2])
     found = ev.ModelRandomization().measure(x, maps, interpreter=method)
     assert found.ticks == ("2", "1.0")

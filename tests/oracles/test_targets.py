@@ -14,6 +14,7 @@ from paddle import nn
 
 import interpretdl as it
 from interpretdl.targets import take
+from tests.probes import in_eval
 
 Array = NDArray[Any]
 RNG = np.random.default_rng
@@ -175,7 +176,7 @@ def segmenter() -> Any:
         optimizer.clear_grad()
     model.clear_gradients()
     model.preprocessing = it.Preprocessing(resize=None, crop=None, mean=(0.0,), std=(1.0,))
-    return model.eval()
+    return in_eval(model)
 
 
 def test_segmentation_end_to_end(segmenter: Any, tmp_path: Path) -> None:
@@ -322,7 +323,7 @@ def test_detection_end_to_end(kind: str, method: str) -> None:
     def joined(out: Any) -> Any:
         return paddle.concat([out[key] for key in keys], axis=-1)
 
-    interpreter = it.registry.find(method).cls(Detector(kind).eval(), output=joined)
+    interpreter = it.registry.find(method).cls(in_eval(Detector(kind)), output=joined)
     options = {} if method == "gradient" else {"target_layer_name": "relu"}
     for target, place in [
         (it.DetectionScore(0), [(8, 16), (8, 0)]),
@@ -342,13 +343,13 @@ def test_detection_end_to_end(kind: str, method: str) -> None:
 
 def test_one_of_a_detectors_outputs_and_a_function() -> None:
     x = np.abs(RNG(0).normal(size=(2, 3, 32, 32))).astype(np.float32)
-    interpreter = it.GradientInterpreter(Detector("dict").eval(), output="scores")
+    interpreter = it.GradientInterpreter(in_eval(Detector("dict")), output="scores")
     found = interpreter.explain(x, label=lambda output: output[:, 5, 2])  # cell 5: row 1, column 1
     assert not found.values[:, :2].any()
     assert found.values[:, 2, 8:16, 8:16].all()
     assert not found.values[:, 2, 17:].any()
     with pytest.raises(it.UnsupportedModelError, match=r"'boxes'.*output="):
-        it.GradientInterpreter(Detector("dict").eval()).explain(x)
+        it.GradientInterpreter(in_eval(Detector("dict"))).explain(x)
 
 
 def test_the_page_on_maps_runs(root: Path, segmenter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +358,7 @@ def test_the_page_on_maps_runs(root: Path, segmenter: Any, monkeypatch: pytest.M
         "segmenter": segmenter,
         "segmenter_logits": it.Probe(segmenter).logits(x),
         "x": x,
-        "detector": Detector("dict").eval(),
+        "detector": in_eval(Detector("dict")),
         "pictures": np.abs(RNG(0).normal(size=(2, 3, 32, 32))).astype(np.float32),
     }
     monkeypatch.chdir(root)

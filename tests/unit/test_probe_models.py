@@ -13,7 +13,7 @@ from paddle import nn
 
 import interpretdl as it
 from interpretdl import ClassScore, Probe
-from tests.probes import Around, Run, images, plain_gradient, plain_logits
+from tests.probes import Around, Run, images, in_train, plain_gradient, plain_logits
 
 # -- outputs ---------------------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ def test_a_gpu_that_is_not_there(device: str, toy: Any) -> None:
 
 
 def test_threads_get_what_one_would(toy: Any) -> None:
-    models = [toy(seed=seed).train() or toy(seed=seed) for seed in (0, 1)]
+    models = [in_train(toy(seed=seed)) for seed in (0, 1)]
     x = images(4)
     jobs = [(m, cls) for m in models for cls in (it.GradientInterpreter, it.GradCAMInterpreter)]
     expected = [cls(m).explain(x, label=1).values for m, cls in jobs]
