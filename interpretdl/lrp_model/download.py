@@ -10,9 +10,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
-from ..errors import WeightsError
+from ..errors import InputError, WeightsError
 from ..progress import progress_bar
+from .connection import Pace, opener
+from .files import brief, open_regular
 
 __all__ = ["cache_directory", "check_digest", "download", "published", "weights_table"]
 
@@ -20,12 +23,23 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 18  # bytes
 _LARGEST = 4 << 30  # bytes; the zoo's largest file is an eighth of this
+_HEADS = 1 << 20  # bytes of answers' heads and of redirections
+_WAIT = 3600.0  # seconds for another process that downloads the same file
 
 
 def cache_directory() -> Path:
-    """Where downloads are kept: $INTERPRETDL_HOME, or else ~/.cache/interpretdl."""
+    """Where downloads are kept: $INTERPRETDL_HOME, or else ~/.cache/interpretdl.
+
+    Raises:
+        WeightsError: neither is known.
+    """
     home = os.environ.get("INTERPRETDL_HOME")
-    return Path(home) if home else Path.home() / ".cache" / "interpretdl"
+    try:
+        return Path(home) if home else Path.home() / ".cache" / "interpretdl"
+    except RuntimeError as error:
+        raise WeightsError(
+            "there is no home directory to keep downloads in; set INTERPRETDL_HOME to a folder"
+        ) from error
 
 
 def weights_table() -> dict[str, tuple[str, str]]:
@@ -49,9 +63,11 @@ def check_digest(path: Path, algorithm: str, expected: str) -> None:
     """Raise WeightsError unless the file has this checksum ("md5" or "sha256", in hexadecimal)."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(_CHUNK):
                 digest.update(block)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error}") from error
     if digest.hexdigest() != expected:
@@ -71,20 +87,24 @@ def download(url: str, md5: str, path: Path, *, timeout: float = 30.0) -> Path:
         url: http or https.
         md5: checksum in hexadecimal.
         path: where the file is wanted; its folder is made.
-        timeout: seconds without an answer or without data after which to give up.
+        timeout: seconds without an answer or without data after which to give up. A server that
+            sends less than `Pace.LEAST` bytes a second over `Pace.WINDOW` seconds is given up too.
 
     Raises:
-        WeightsError: no connection, a bad answer, a stalled server, a file that is cut short or
-            whose checksum is wrong, or no room; nothing is left but the lock's empty file.
+        WeightsError: no connection, a bad answer, a stalled or very slow server, a redirection to
+            another protocol or from https to http, a file that is cut short or whose checksum is
+            wrong, or no room; nothing is left but the lock's empty file. Also: `path` is a folder,
+            a pipe or a device, or another process has been downloading for an hour.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise WeightsError(f"weights are downloaded by http or https only; got {url}")
+    _check_url(url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(path.name + ".lock")):
+        with FileLock(path.with_name(path.name + ".lock"), timeout=_WAIT):
             if path.exists():
+                if not path.is_file():
+                    raise WeightsError(f"{path} is no file; move it away")
                 try:
                     check_digest(path, "md5", md5)
                     return path
@@ -92,43 +112,84 @@ def download(url: str, md5: str, path: Path, *, timeout: float = 30.0) -> Path:
                     logger.warning("%s; downloading it again", error)
             part = path.with_name(path.name + ".part")
             try:
+                part.unlink(missing_ok=True)  # of a process that was killed
                 _fetch(url, part, timeout)
                 check_digest(part, "md5", md5)
                 os.replace(part, path)
             finally:
                 part.unlink(missing_ok=True)
+    except Timeout as error:
+        raise WeightsError(
+            f"another process has been downloading {path} for {_WAIT:g} seconds; stop it, or wait "
+            "for it, and try again"
+        ) from error
     except WeightsError as error:
         raise WeightsError(_advice(url, str(error))) from error
     except urllib.error.HTTPError as error:
         error.close()  # it is also the answer, with its connection
         raise WeightsError(_advice(url, str(error))) from error
-    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+    # URLError and timeouts are OSErrors; ValueError: of a place that a server leads to
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise WeightsError(_advice(url, str(error) or type(error).__name__)) from error
     return path
 
 
+def _check_url(url: str) -> None:
+    if not isinstance(url, str):
+        raise InputError(f"a URL is expected; got {type(url).__name__}")
+    shown = brief(repr(url))
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname, parts.port  # both are looked at when they are asked for
+    except ValueError as error:
+        raise WeightsError(f"{shown} is no URL ({brief(str(error))})") from error
+    if parts.scheme not in ("http", "https"):
+        raise WeightsError(f"weights are downloaded by http or https only; got {shown}")
+    if not host or "@" in parts.netloc:
+        raise WeightsError(f"{shown} does not name a host; expected https://host/path")
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise WeightsError(
+            f"{shown} has spaces, control characters or letters beyond ASCII; write them "
+            "percent-encoded, in the host's name as punycode (xn--…)"
+        )
+
+
 def _advice(url: str, reason: str) -> str:
+    reason = " ".join(reason.split())  # urllib's words on redirections have lines
     return (
-        f"cannot download the weights from {url}: {reason}. Check the connection and try again, or "
-        "download the file by hand and give it as pretrained='path/to/file.pdparams'"
+        f"cannot download the weights from {brief(url)}: {brief(reason, 600)}. Check the "
+        "connection and try again, or download the file by hand and give it as "
+        "pretrained='path/to/file.pdparams'"
     )
 
 
 def _fetch(url: str, part: Path, timeout: float) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "interpretdl"})  # noqa: S310 - scheme is checked
-    with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310 - scheme is checked
-        length = answer.headers.get("Content-Length")
-        total = int(length) if length and length.isdecimal() else None
-        if total is not None and total > _LARGEST:
-            raise WeightsError(f"the server announces {total} bytes, which no file of weights has")
+    pace = Pace(_HEADS)
+    with opener(pace) as http_only, http_only.open(request, timeout=timeout) as answer:
+        total = _length(answer)
+        pace.limit = pace.received + _LARGEST
         done = 0
         bar = progress_bar(total, part.stem, unit="B", unit_scale=True, unit_divisor=1024)
-        with part.open("wb") as file, bar:
+        # x: never through a link or into a pipe that somebody has put there
+        with part.open("xb") as file, bar:
             while block := answer.read(_CHUNK):
                 done += len(block)
-                if done > _LARGEST:
-                    raise WeightsError(f"the server has sent more than {_LARGEST} bytes")
                 file.write(block)
                 bar.update(len(block))
     if total is not None and done != total:
         raise WeightsError(f"the connection ended after {done} of {total} bytes")
+
+
+def _length(answer: Any) -> int | None:
+    """How many bytes an answer announces, if it is one to read."""
+    if answer.status != 200:
+        raise WeightsError(f"the server answered {answer.status} {answer.reason}, expected 200 OK")
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise WeightsError(f"the server sends the file encoded as {encoding}, which was not asked")
+    total: int | None = answer.length
+    if total is not None and total > _LARGEST:
+        size = f"{total} bytes" if total < 1 << 64 else "more bytes than there are"
+        raise WeightsError(f"the server announces {size}, which no file of weights has")
+    return total

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interpretdl.errors import WeightsError
+from interpretdl.errors import InputError, WeightsError
 from interpretdl.lrp_model import download, models
 from interpretdl.lrp_model.download import cache_directory, weights_table
 
@@ -127,9 +127,35 @@ def test_offline(tmp_path):
             download.download(url, MD5, tmp_path / "w", timeout=1)
 
 
-@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/w", "w.pdparams"])
-def test_only_http(tmp_path, url):
-    with pytest.raises(WeightsError, match="http or https only"):
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        *((url, "http or https only") for url in ("file:///etc/hostname", "ftp://127.0.0.1/w")),
+        *((url, "http or https only") for url in ("w.pdparams", "", "a" * 10**6, "\x1b[31mhttp:")),
+        *(
+            (url, "no URL")
+            for url in ("http://[x", "http://[::1", "http://h:99999/", "http://h:x/")
+        ),
+        ("http://127.0.0.1:" + "9" * 5000, "no URL"),
+        *((url, "name a host") for url in ("http://", "http:///w", "https://:80/", "http:w")),
+        ("http://me:secret@127.0.0.1/w", "name a host"),
+        *((f"http://{host}/w", "beyond ASCII") for host in ("exämple", "a b", "a\nb", "a\r\nX")),
+        ("http://127.0.0.1/é", "beyond ASCII"),
+        *((f"http://{host}/w", "cannot download") for host in ("a" * 300, "..", "127.0.0.1:0")),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_urls(tmp_path, url, reason):
+    with pytest.raises(WeightsError, match=reason) as caught:
+        download.download(url, MD5, tmp_path / "w", timeout=1)
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize("url", [None, 3, b"http://127.0.0.1/w"])
+def test_what_is_no_url(tmp_path, url):
+    with pytest.raises(InputError, match="a URL is expected"):
         download.download(url, MD5, tmp_path / "w")
 
 
