@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import InputError, quoted
 
-__all__ = ["check_value", "hints_of"]
+__all__ = ["alternatives", "check_value", "hints_of"]
 
 
 def hints_of(owner: Any) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def check_value(name: str, value: Any, hint: Any) -> None:
     Raises:
         InputError: a value of another type, or none of the texts that a Literal lists.
     """
-    kinds = _alternatives(hint)
+    kinds = alternatives(hint)
     if any(_fits(value, kind) for kind in kinds):
         if isinstance(value, int) and abs(value) >= 2**63:
             raise InputError(f"{name} must be below 2**63; got {quoted(value)}")
@@ -54,9 +54,14 @@ def check_value(name: str, value: Any, hint: Any) -> None:
     raise InputError(f"{name} must be {one}{listed}; got {quoted(value)}")
 
 
-def _alternatives(hint: Any) -> list[Any]:
+def alternatives(hint: Any) -> list[Any]:
+    """The types that an annotation allows: members of unions, also of nested ones."""
+    # NumPy 2.5 names the type of arrays in another way: a type statement's alias.
+    alias = getattr(typing.get_origin(hint) or hint, "__value__", None)
+    if alias is not None:
+        return alternatives(alias)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [kind for part in typing.get_args(hint) for kind in _alternatives(part)]
+        return [kind for part in typing.get_args(hint) for kind in alternatives(part)]
     return [hint]
 
 
@@ -92,7 +97,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _any_fits(value: Any, hint: Any) -> bool:
-    return any(_fits(value, kind) for kind in _alternatives(hint))
+    return any(_fits(value, kind) for kind in alternatives(hint))
 
 
 _NUMBERS = {int: numbers.Integral, float: numbers.Real}
@@ -110,6 +115,6 @@ _WORDS = {
 def _words(kind: Any) -> str:
     origin, parts = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin in (list, tuple, Sequence) and parts:
-        inner = " or ".join(_words(each) for each in _alternatives(parts[0]))
+        inner = " or ".join(_words(each) for each in alternatives(parts[0]))
         return f"a {'tuple' if origin is tuple else 'list'} of {inner}"
     return _WORDS.get(origin) or f"a {getattr(origin, '__name__', origin)}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
-import types
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from ..errors import InputError, did_you_mean
+from ..hints import alternatives
 
 __all__ = ["describe_option", "parse_options"]
 
@@ -51,20 +50,13 @@ def describe_option(parameter: inspect.Parameter) -> str:
     return f"{parameter.name}={parameter.default!r}  ({_words(parameter.annotation)})"
 
 
-def _kinds(hint: Any) -> list[Any]:
-    """The types that a hint allows: members of unions, values of literals one by one."""
-    if get_origin(hint) in (typing.Union, types.UnionType):
-        return [kind for member in get_args(hint) for kind in _kinds(member)]
-    return [hint]
-
-
 def _typed(text: str, hint: Any) -> Any:
     """The first reading that fits, the narrowest type before the wider one.
 
     Raises:
         ValueError: none fits.
     """
-    kinds = _kinds(hint)
+    kinds = alternatives(hint)
     if type(None) in kinds and text.lower() == "none":
         return None
     for kind in kinds:
@@ -119,7 +111,7 @@ def _plain(text: str) -> Any:
 def _words(hint: Any) -> str:
     """A type as people write it: "int", "'mean' or 'sum'", "str, list of str or none"."""
     words = []
-    for kind in _kinds(hint):
+    for kind in alternatives(hint):
         if get_origin(kind) is Literal:
             words += [repr(choice) for choice in get_args(kind)]
         elif kind is type(None):
