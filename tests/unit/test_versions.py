@@ -33,7 +33,7 @@ def versions(root: Path) -> ModuleType:
 def test_readme_names_what_is_run(versions: ModuleType, root: Path) -> None:
     promise = " ".join((root / "README.md").read_text(encoding="utf-8").split())
     (first, last, paddles) = re.findall(
-        r"the tests pass on Python ([\d.]+) to ([\d.]+) and on Paddle ([\d., and]+) \(", promise
+        r"tries Python ([\d.]+) to ([\d.]+) and Paddle ([\d., and]+) \(", promise
     )[0]
     assert (first, last) == (versions.PYTHONS[0], versions.PYTHONS[-1])
     assert tuple(re.findall(r"[\d.]+\d", paddles)) == versions.PADDLES
