@@ -166,6 +166,8 @@ def _run(stream: Readable, budget: Budget, storages: dict[str, Storage]) -> Any:
         elif name == "MEMOIZE":
             memo[len(memo)] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
+            if argument not in memo:
+                raise malformed("a reference to what was not noted")
             stack.append(memo[argument])
         elif name == "MARK":
             marked.append(stack)

@@ -77,8 +77,8 @@ def malformed(what: str) -> WeightsError:
 def refuse(name: str) -> NoReturn:
     """Raise the error for what tensors do not need."""
     raise WeightsError(
-        f"the file wants {brief(name, 80)!r}, which tensors do not need and which could run code; "
-        "save a plain dictionary of tensors, or use safetensors"
+        f"the file wants {brief(repr(name), 80)}, which tensors do not need and which could run "
+        "code; save a plain dictionary of tensors, or use safetensors"
     )
 
 

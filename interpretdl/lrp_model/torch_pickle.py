@@ -82,7 +82,8 @@ def read_zip(stream: IO[bytes], budget: Budget) -> Any:
                 raise malformed("a zip file without torch's data.pkl")
             if any(info.compress_type != zipfile.ZIP_STORED for info in records.values()):
                 raise malformed("a zip file with compressed records, which torch never writes")
-            if sum(info.file_size for info in archive.infolist()) > budget.size:
+            claimed = (max(info.file_size, info.compress_size) for info in archive.infolist())
+            if sum(claimed) > budget.size:
                 raise malformed("a zip file with records of more bytes than the file has")
             folder = pickles[0].removesuffix("data.pkl")
             if f"{folder}byteorder" in records and archive.read(f"{folder}byteorder") != b"little":

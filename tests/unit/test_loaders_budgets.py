@@ -281,13 +281,15 @@ def test_records_that_share_their_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("claim", [1 << 20, (1 << 32) - 2])
-def test_a_record_that_claims_more_than_there_is(tmp_path, claim):
+@pytest.mark.parametrize("sizes", [(0,), (1,), (0, 1)], ids=["stored", "inflated", "both"])
+def test_a_record_that_claims_more_than_there_is(tmp_path, claim, sizes):
     path = write_arrays(tmp_path / "w.pth", {"a": np.zeros(4, "f4")})
     with zipfile.ZipFile(path) as archive:
         start, info = archive.start_dir, archive.getinfo("archive/data.pkl")
     data = bytearray(path.read_bytes())
     at = data.index(info.filename.encode(), start) - 46
-    data[at + 20 : at + 28] = struct.pack("<II", claim, claim)
+    for size in sizes:
+        data[at + 20 + 4 * size : at + 24 + 4 * size] = struct.pack("<I", claim)
     path.write_bytes(data)
     assert "more bytes than the file has" in refused(path)
 
