@@ -90,12 +90,12 @@ def test_a_server_that_drips(server, tmp_path, start, drop):
 
 def test_a_server_that_is_fast_enough(server, tmp_path, monkeypatch):
     """Pauses are no drip: in each window enough has come."""
-    monkeypatch.setattr(connection.Pace, "WINDOW", 0.2)
+    monkeypatch.setattr(connection.Pace, "WINDOW", 0.1)
 
     def slow(send: Callable[[bytes], None]) -> None:
-        for start in range(0, len(GOOD), 8000):
-            send(GOOD[start : start + 8000])
-            time.sleep(0.05)
+        for start in range(0, len(GOOD), 32_000):
+            send(GOOD[start : start + 32_000])
+            time.sleep(0.15)
 
     download.download(server.answer(slow), MD5, tmp_path / "w")
     assert (tmp_path / "w").read_bytes() == CONTENT
@@ -171,7 +171,7 @@ def sized(length: str, content: bytes = CONTENT, status: str = "200 OK", more: s
         (sized("128000", more="Content-Encoding: gzip\r\n"), "encoded as gzip"),
         (CHUNKED + b"zz\r\n", "IncompleteRead"),
         (CHUNKED + b"5\r\nabc", "IncompleteRead"),
-        (CHUNKED + b"-5\r\nabc", "read length"),
+        (CHUNKED + b"-5\r\nabc", "read length|IncompleteRead"),
         (CHUNKED + b"9" * 100_000, "chunk size"),
     ],
     ids=lambda value: str(value)[:40],
