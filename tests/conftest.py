@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,10 @@ from PIL import Image
 # Paddle and matplotlib read these when they are imported, which is later. Several workers of eight
 # threads each would be five times as slow, and Paddle complains of any number but 1.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Paddle writes at home when it exports a model, and some users have none.
+if not os.access(os.path.expanduser("~"), os.W_OK):
+    os.environ["HOME"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
     os.environ.pop(name, None)
 

@@ -97,7 +97,8 @@ def candidates(version: str) -> Iterator[str | Path]:
     yield sys.executable
     yield f"python{version}"
     root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    yield from sorted(root.glob(f"versions/{version}.*/bin/python"), reverse=True)
+    if os.access(root, os.R_OK | os.X_OK):  # it may be another user's
+        yield from sorted(root.glob(f"versions/{version}.*/bin/python"), reverse=True)
 
 
 def pythons_here(wanted: Sequence[str]) -> dict[str, str]:

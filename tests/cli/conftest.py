@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 OWN_MODEL = """
-import sys
-sys.path.insert(0, {tests!r})
-from conftest import toy_network
 from interpretdl import Preprocessing
+from tests.conftest import toy_network
 
 def small():
     model = toy_network()
@@ -27,11 +25,10 @@ number = 7
 
 
 @pytest.fixture
-def here(tmp_path: Path, picture: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with photo.png and a module own_model_here."""
     (tmp_path / "photo.png").write_bytes(picture.read_bytes())
-    text = OWN_MODEL.format(tests=str(root / "tests"))
-    (tmp_path / "own_model_here.py").write_text(text)
+    (tmp_path / "own_model_here.py").write_text(OWN_MODEL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "own_model_here", raising=False)
