@@ -96,8 +96,8 @@ def load_weights(model: nn.Layer, path: str | Path, *, trust: bool = False) -> N
         )
     if problems:
         raise WeightsError(
-            f"the weights in {brief(str(path), 500)} are not for this {type(model).__name__}: {problems}. "
-            "Give a file of the same architecture, num_classes and in_channels"
+            f"the weights in {brief(str(path), 500)} are not for this {type(model).__name__}: "
+            f"{problems}. Give a file of the same architecture, num_classes and in_channels"
         )
     for name, tensor in own.items():
         tensor.set_value(fitted[name])
