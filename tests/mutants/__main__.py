@@ -139,7 +139,8 @@ def _check_that_the_code_as_it_is_survives(coverage: Coverage) -> None:
     """A source that is exchanged for itself: else every mutant would seem to be noticed."""
     path = "interpretdl/interpreter/sampling.py"
     tests = sorted(coverage.seconds, key=coverage.seconds.__getitem__)[:100]
-    work = noticed(ROOT, path, (ROOT / path).read_text(encoding="utf-8"), tests, 60)
+    limits = dict.fromkeys(tests, 60.0)
+    work = noticed(ROOT, path, (ROOT / path).read_text(encoding="utf-8"), limits)
     ((_, answer),) = in_parallel([(work, 600)], 1)
     if "ended" in answer or answer["failed"] or len(answer["seconds"]) != len(tests):
         sys.exit(f"the tests do not pass on the code as it is: {answer}")
@@ -176,10 +177,10 @@ def main() -> int:
     todo = [mutant for mutant in mutants if mutant.key not in known]
     for mutant in todo:
         tests = coverage.tests(mutant.path, mutant.line)
-        seconds = [coverage.seconds[test] for test in tests]
-        each = 30 + 10 * max(seconds, default=0)
-        work = noticed(ROOT, mutant.path, mutant.source, tests, each)
-        tasks.append((work, 60 + 10 * sum(seconds)))
+        seconds = {test: coverage.seconds[test] for test in tests}
+        limits = {test: 20 + 10 * each for test, each in seconds.items()}
+        work = noticed(ROOT, mutant.path, mutant.source, limits)
+        tasks.append((work, 60 + 10 * sum(seconds.values())))
     OUT.mkdir(parents=True, exist_ok=True)
     log.write_text("".join(json.dumps(row) + "\n" for row in known.values()), encoding="utf-8")
     with log.open("a", encoding="utf-8") as file:

@@ -18,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,17 @@ class Selection:
     Args:
         names: of tests; None for all.
         begin: called with each test's name before it runs.
+        limits: seconds that a test may take, by name.
     """
 
-    def __init__(self, names: list[str] | None, begin: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        names: list[str] | None,
+        begin: Callable[[str], None] | None = None,
+        limits: Mapping[str, float] | None = None,
+    ) -> None:
         self.order = None if names is None else {name: k for k, name in enumerate(names)}
+        self.limits = limits or {}
         self.begin = begin
         self.seconds: dict[str, float] = {}
         self.failed: tuple[str, str] | None = None
@@ -51,6 +58,9 @@ class Selection:
                 (item for item in items if item.nodeid in self.order),
                 key=lambda item: self.order[item.nodeid],
             )
+        for item in items:
+            if item.nodeid in self.limits:
+                item.add_marker(pytest.mark.timeout(self.limits[item.nodeid]))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
@@ -168,12 +178,9 @@ def prepare() -> None:
         pytest.main([*_ARGUMENTS, "-p", "no:cacheprovider", "--rootdir", nothing, nothing])
 
 
-def run_tests(
-    files: list[str], names: list[str] | None, folder: Path, limit: float, begin: Any
-) -> Any:
+def run_tests(files: list[str], selection: Selection, folder: Path) -> Any:
     """Run tests in this process: {"failed": (test, why) or None, "seconds": {test: s}}."""
-    selection = Selection(names, begin)
-    arguments = [*_ARGUMENTS, f"--timeout={limit:.0f}", f"--basetemp={folder / 'tmp'}"]
+    arguments = [*_ARGUMENTS, "--timeout=600", f"--basetemp={folder / 'tmp'}"]
     arguments += ["-o", f"cache_dir={CACHE}", *files]
     code = pytest.main(arguments, plugins=[selection])
     failed = selection.failed
@@ -190,7 +197,7 @@ def lines_of(file: str, mutated: list[str], root: Path) -> Callable[[Path], Any]
 
         coverage = Coverage(data_file=None, include=[str(root / path) for path in mutated])
         coverage.start()
-        answer = run_tests([file], None, folder, 600, coverage.switch_context)
+        answer = run_tests([file], Selection(None, coverage.switch_context), folder)
         coverage.stop()
         data = coverage.get_data()
         answer["lines"] = {
@@ -206,14 +213,16 @@ def lines_of(file: str, mutated: list[str], root: Path) -> Callable[[Path], Any]
     return work
 
 
-def noticed(
-    root: Path, path: str, text: str, tests: list[str], limit: float
-) -> Callable[[Path], Any]:
-    """Work that runs tests with another source of one file, up to the first that fails."""
+def noticed(root: Path, path: str, text: str, limits: Mapping[str, float]) -> Callable[[Path], Any]:
+    """Work that runs tests with another source of one file, up to the first that fails.
+
+    Args:
+        limits: the tests, in their order, and the seconds that each may take.
+    """
 
     def work(folder: Path) -> Any:
         sys.meta_path.insert(0, Replaced(root, path, text))
-        files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
-        return run_tests(files, tests, folder, limit, None)
+        files = list(dict.fromkeys(test.partition("::")[0] for test in limits))
+        return run_tests(files, Selection(list(limits), limits=limits), folder)
 
     return work

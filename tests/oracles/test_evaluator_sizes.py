@@ -200,6 +200,19 @@ def test_selectivity_where_there_are_fewer_patches_than_steps() -> None:
     assert found.values == pytest.approx([(8 + 4.5 + 2 + 0.5) / 4])
 
 
+def test_selectivity_asks_for_no_map_that_it_does_not_use() -> None:
+    asked: list[int] = []
+
+    def explain(z: Any, target: Any) -> Any:
+        asked.append(len(z))
+        return z
+
+    x = RNG(0).normal(size=(2, 1, 4, 4)).astype(np.float32)
+    evaluator = ev.Selectivity(grey([[1] * 16, [0] * 16]), patch=1, steps=3)
+    evaluator.measure(x, x, 0, interpreter=explain)
+    assert asked == [2, 2]
+
+
 # -- others ----------------------------------------------------------------------------------------
 
 

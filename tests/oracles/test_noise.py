@@ -200,6 +200,24 @@ def test_tolerance_adds_samples_where_they_are_needed(kind: str) -> None:
     assert found.diagnostics["samples"].max() == 3
 
 
+@pytest.mark.parametrize("tolerance", [0.02, 0.2, 0.3, 0.7])
+def test_how_many_samples_a_tolerance_adds(tolerance: float) -> None:
+    """As many as errors that fall as 1/√n need; 4 times as many as there are at most."""
+    x, n = images(1, 8), 2
+    while True:
+        found = 3 * noisy(x, 0, n, 0.5) ** 2
+        error = np.linalg.norm(found.std(axis=0, ddof=1)) / np.sqrt(n)
+        error /= np.linalg.norm(found.mean(axis=0))
+        if error <= tolerance or n == 10**4:
+            break
+        factor = 4 if error / tolerance > 2 else (error / tolerance) ** 2
+        n = int(min(max(factor * n, n + 1), 10**4))
+    method = it.SmoothGradInterpreter(Cubic())
+    options: dict[str, Any] = {"noise_amount": 0.5, "n_samples": 2, "max_samples": 10**4}
+    got = attributed(method, x, LABELS[1:], gradient_of="logit", tolerance=tolerance, **options)
+    assert got.diagnostics["samples"].tolist() == [n]
+
+
 @pytest.mark.parametrize("size", [1, 7, 20])
 def test_cut_order_and_company_do_not_matter(toy: Any, size: int) -> None:
     x = images(2, 8).astype(np.float32)
