@@ -11,6 +11,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from . import processor as processor  # sets what Paddle reads at its first product
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:  # all names, of which mypy follows no computed __all__

@@ -15,6 +15,7 @@ from ..version import __version__
 from .dissect import dissect, mini_broden
 from .evaluate import evaluate
 from .explain import explain, predict
+from .info import info
 from .outcome import (
     DONE,
     INTERRUPTED,
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for _command in (explain, predict, evaluate, methods, models, dissect, mini_broden):
+for _command in (explain, predict, evaluate, methods, models, dissect, mini_broden, info):
     app.command()(_command)  # named as its function, with a hyphen for an underscore
 
 

@@ -16,7 +16,17 @@ PACKAGE = Path(__file__).resolve().parents[2] / "interpretdl"
 
 # The rooms of the house. Each may import those above it, and nothing else.
 ROOMS = (
-    *("errors", "version", "progress", "record", "hints", "tensors", "registry", "preprocessing"),
+    *(
+        "errors",
+        "version",
+        "processor",
+        "progress",
+        "record",
+        "hints",
+        "tensors",
+        "registry",
+        "preprocessing",
+    ),
     *("targets", "probe", "rules", "data_processor", "lrp_model", "subject", "explanation"),
     *("interpreter", "evaluator", "dissection", "feature_visualization", "testing", "cli"),
     *("api", "", "__main__"),  # interpretdl/__init__.py is the empty name
