@@ -132,6 +132,10 @@ def _dull(tree: ast.AST) -> Iterator[ast.AST]:
                 yield node
             case ast.keyword(arg="strict", value=ast.Constant()):
                 yield node  # of zip: no lengths differ unless something else is wrong
+            case ast.Name(id="abstractmethod"):
+                yield node
+            case ast.Call(func=ast.Name(id="register" | "register_evaluator"), keywords=facts):
+                yield from facts  # which the contract tests hold
 
 
 def _compares_texts(node: Any) -> bool:

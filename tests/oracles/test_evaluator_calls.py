@@ -11,6 +11,7 @@ import pytest
 
 from interpretdl import evaluator as ev
 from interpretdl.errors import InputError
+from interpretdl.evaluator.compat import as_heat
 from interpretdl.preprocessing import IMAGENET
 from interpretdl.probe import Probe
 
@@ -148,6 +149,17 @@ def test_infidelity_against_a_plain_loop(toy: Toy) -> None:
     a, b = np.array(told), np.array(made)
     expected = ((b - a * (a * b).mean() / (a * a).mean()) ** 2).mean()
     assert found == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 6, 7), (3, 6, 7), (1, 1, 6, 7), (1, 6, 7), (6, 7)])
+def test_maps_of_one_picture(shape: tuple[int, ...]) -> None:
+    """Sizes are summed over channels; a single one keeps its signs."""
+    values = np.random.default_rng(0).normal(size=shape)
+    channels = values.reshape(-1, 6, 7)
+    expected = abs(channels).sum(axis=0) if len(channels) > 1 else channels[0]
+    found = as_heat(values, (6, 7))
+    assert found.shape == (1, 6, 7)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-5)
 
 
 def test_localization() -> None:

@@ -33,6 +33,17 @@ def test_class_names(label: str, index: int) -> None:
     assert (each.labels.tolist(), each.of) == ([index, 1], "loss")  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("label", [True, np.True_, 1.0, np.float32(2), b"tabby", 1j])
+def test_what_is_no_label(label: object) -> None:
+    with pytest.raises(it.TargetError, match="class index, a class name or a target"):
+        target_of(label, "logit", ["cat", "tabby"], 1, [0])
+
+
+@pytest.mark.parametrize("label", [1, np.int64(1), np.array(1), paddle.to_tensor(1)])
+def test_what_is_a_label(label: object) -> None:
+    assert target_of(label, "logit", None, 1, [0]).labels.tolist() == 1  # type: ignore[attr-defined]
+
+
 def test_overlaps_against_a_plain_loop() -> None:
     """Intersection over union of random boxes, with empty and inverted ones among them."""
     rng = np.random.default_rng(2)

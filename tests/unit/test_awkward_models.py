@@ -171,6 +171,11 @@ def test_an_exported_model_whose_gradient_would_be_wrong(
     network = nn.Sequential(layer(), nn.Flatten(), nn.Linear(3 * 32 * 32, 5))
     network.eval()
     program = exported(network, tmp_path)
+    if reason.startswith("group-norm") and network[0].weight is not None:  # ones, in Paddle 3.0
+        x = images(np.float32)
+        found, expected = (Probe(m).gradients(x, ClassScore(0)).input for m in (program, network))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        return
     with pytest.raises(it.UnsupportedModelError, match=reason):
         Probe(program).gradients(images(np.float32), ClassScore(0))
     assert Probe(program).logits(images(np.float32)).shape == (2, 5)
