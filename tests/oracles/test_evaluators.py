@@ -271,6 +271,15 @@ def test_an_image_that_looks_the_same_when_moved_is_flagged() -> None:
     assert found.flags == {0: "translations do not change the image"}
 
 
+def test_a_map_that_is_the_same_everywhere_may_be_continuous() -> None:
+    x = np.random.default_rng(0).normal(size=(1, 1, 4, 4)).astype(np.float32)
+    found = ev.Continuity(max_shift=1, step=1).measure(
+        x, np.ones_like(x), labels=0, interpreter=lambda z, target: np.ones_like(z)
+    )
+    assert found.values.tolist() == [0]
+    assert not found.flags
+
+
 def test_selectivity_against_a_plain_loop(toy: Callable[..., Any]) -> None:
     model = toy()
     x = np.random.default_rng(0).normal(size=(2, 3, 9, 10)).astype(np.float32)

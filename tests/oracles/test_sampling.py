@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from interpretdl.errors import InputError
 from interpretdl.interpreter import sampling
-from interpretdl.interpreter.sampling import Moments, Samples, accumulate
+from interpretdl.interpreter.sampling import (
+    Moments,
+    Samples,
+    accumulate,
+    at_least,
+    counts,
+    generator,
+)
 
 Array = NDArray[Any]
 
@@ -112,3 +120,24 @@ def test_the_progress_bar_knows_what_is_left(monkeypatch: pytest.MonkeyPatch) ->
         "test",
     )
     assert seen == [(0, 12), (12, 18), (18, 18)]  # three images, then more for one of them
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, "1", -0.5, float("nan"), [1]])
+def test_what_is_no_number_from_0(value: Any) -> None:
+    with pytest.raises(InputError, match="noise must be a number, at least 0"):
+        at_least(0, noise=value)
+    at_least(0, noise=0, more=np.float32(0.5), none=None)
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, "1", 0, 1.0, None])
+def test_what_is_no_count(value: Any) -> None:
+    with pytest.raises(InputError, match="steps must be a whole number, at least 1"):
+        counts(steps=value)
+    counts(steps=1, more=np.int64(5))
+
+
+@pytest.mark.parametrize("seed", [True, np.True_, -1, 1.0, "0", None])
+def test_what_is_no_seed(seed: Any) -> None:
+    with pytest.raises(InputError, match="seed must be a whole number, 0 or more"):
+        generator(seed, 0)
+    assert generator(np.int64(3), 1).random() == np.random.default_rng([3, 1]).random()

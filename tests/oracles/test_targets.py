@@ -265,6 +265,21 @@ def test_detection_score() -> None:
     assert np.array_equal(gradient(near, FOUND), expected)
 
 
+@pytest.mark.parametrize("classes", [1, 4, 7])
+def test_the_last_of_a_detectors_classes(classes: int) -> None:
+    scored = np.random.default_rng(0).random((1, 3, classes))
+    output = np.concatenate([BOXES[None], scored], axis=2)
+    found = scores(it.DetectionScore(classes - 1), output)
+    assert found == pytest.approx([scored[0, :, -1].max()])
+    with pytest.raises(it.TargetError, match=rf"label {classes} is not in \[0, {classes}\)"):
+        scores(it.DetectionScore(classes), output)
+
+
+def test_a_label_beyond_64_bits() -> None:
+    with pytest.raises(it.TargetError, match=rf"{2**70} is not in \[0, 2\)"):
+        scores(it.ClassScore(2**70), np.ones((1, 2)))
+
+
 def test_detection_score_that_does_not_fit() -> None:
     for arguments in ({}, {"labels": 1, "choose": len}, {"box": [0, 0, 1, 1], "choose": len}):
         with pytest.raises(it.InputError, match="either labels"):
