@@ -13,7 +13,7 @@ from .errors import InputError, warn
 from .hints import check_value
 from .lrp_model import imagenet_class_names
 from .preprocessing import IMAGENET, Preprocessing
-from .probe import OutputKind, Probe
+from .probe import EngineKind, OutputKind, Probe
 from .probe.inputs import rows_of
 from .targets import ScoreKind, TargetLike, target_of
 
@@ -50,12 +50,13 @@ class Subject:
         batch_size: int | None = None,
         preprocessing: PreprocessingChoice = "model",
         class_names: Sequence[str] | None = None,
+        engine: EngineKind | None = None,
     ) -> Subject:
         """The subject that a model is, with what the model says of itself.
 
         Args:
             model: paddle.nn.Layer in any mode, or a paddle.Model; a Subject is returned as it is.
-            device, output, output_kind, batch_size: see Probe.
+            device, output, output_kind, batch_size, engine: see Probe.
             preprocessing: how pictures become inputs; "model" takes `model.preprocessing`, or
                 ImageNet's; None takes arrays as they are.
             class_names: a name for each class; None takes `model.class_names`, or ImageNet's for a
@@ -65,14 +66,14 @@ class Subject:
             InputError: an argument that does not fit.
         """
         if isinstance(model, Subject):
-            given = (device, output, output_kind, batch_size, class_names)
+            given = (device, output, output_kind, batch_size, class_names, engine)
             if preprocessing != "model" or any(each is not None for each in given):
                 raise InputError(
                     "a Subject says itself which device, output, preprocessing, … it has; give it "
                     "alone, or its model"
                 )
             return model
-        probe = Probe(model, device, output, batch_size, output_kind)
+        probe = Probe(model, device, output, batch_size, output_kind, engine)
         own = getattr(probe.model, "preprocessing", None)
         chosen = (own or IMAGENET) if preprocessing == "model" else preprocessing
         if not isinstance(chosen, Preprocessing | None):
@@ -95,7 +96,7 @@ class Subject:
         if batch_size is None:
             return self
         p = self.probe
-        probe = Probe(p.model, None, p.output, batch_size, p.output_kind)
+        probe = Probe(p.model, None, p.output, batch_size, p.output_kind, p.engine)
         return replace(self, probe=probe)
 
     def read(

@@ -61,6 +61,13 @@ BatchSize = Annotated[
     int | None,
     typer.Option(metavar="N", help="Most inputs in one run.  [default: what the memory allows]"),
 ]
+Engine = Annotated[
+    Literal["dygraph", "onednn", "onednn-bf16"] | None,
+    typer.Option(
+        help="What runs forward passes.  [default: oneDNN where there are many]",
+        show_default=False,
+    ),
+]
 Output = Annotated[
     str | None,
     typer.Option(metavar="KEY", help="Which output, if the model returns several: index or key."),

@@ -94,6 +94,7 @@ def dissect(
     batch_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Images in one run of the model.")
     ] = 8,
+    engine: arg.Engine = None,
     quiet: arg.Quiet = False,
 ) -> None:
     """Find the concepts that single units of a network detect (Network Dissection)."""
@@ -116,7 +117,7 @@ def dissect(
         raise InputError(f"--input-size must be from 1 to {most}; got {input_size}")
     chosen = None if categories is None else [name.strip() for name in categories.split(",")]
     read = Broden(data, split, categories=chosen)
-    subject = subject_of(model, weights, pretrained, output, "logits", device, batch_size)
+    subject = subject_of(model, weights, pretrained, output, "logits", device, batch_size, engine)
     found = run(
         subject,
         read,

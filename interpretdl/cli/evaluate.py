@@ -96,6 +96,7 @@ def evaluate(
     output_kind: arg.OutputKind = None,
     device: arg.Device = None,
     batch_size: arg.BatchSize = None,
+    engine: arg.Engine = None,
     quiet: arg.Quiet = False,
     list_metrics: Annotated[
         bool, typer.Option("--list", help="List the metrics.", callback=_list, is_eager=True)
@@ -121,7 +122,9 @@ def evaluate(
         if path is not None:
             check_writable(path, (ending,))
     paths = find_pictures(images)
-    subject = subject_of(model, weights, pretrained, output, output_kind, device, batch_size)
+    subject = subject_of(
+        model, weights, pretrained, output, output_kind, device, batch_size, engine
+    )
     result = compare(
         {name: (info.cls(subject), options[name]) for name, info in methods.items()},
         paths,

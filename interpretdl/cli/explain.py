@@ -61,6 +61,7 @@ def explain(
     output_kind: arg.OutputKind = None,
     device: arg.Device = None,
     batch_size: arg.BatchSize = None,
+    engine: arg.Engine = None,
     quiet: arg.Quiet = False,
 ) -> None:
     """Show which parts of a picture speak for a class.
@@ -86,7 +87,7 @@ def explain(
     several = len(images) > 1 or os.path.isdir(images[0])
     targets = save_paths(paths, save, method, several=several)
     interpreter = info.cls(
-        subject_of(model, weights, pretrained, output, output_kind, device, batch_size)
+        subject_of(model, weights, pretrained, output, output_kind, device, batch_size, engine)
     )
     drawing = {"style": style, "colormap": colormap}
     drawing = {name: value for name, value in drawing.items() if value is not None}
@@ -94,7 +95,13 @@ def explain(
     finished = None
     if several:
         settings = _settings(
-            interpreter, options, label=wanted, drawing=drawing, top=top, batch_size=batch_size
+            interpreter,
+            options,
+            label=wanted,
+            drawing=drawing,
+            top=top,
+            batch_size=batch_size,
+            engine=engine,
         )
         finished = Finished(targets[paths[0]].parent, settings)
 
@@ -142,6 +149,7 @@ def predict(
     output_kind: arg.OutputKind = None,
     device: arg.Device = None,
     batch_size: arg.BatchSize = None,
+    engine: arg.Engine = None,
     quiet: arg.Quiet = False,
 ) -> None:
     """Print the most likely classes of pictures."""
@@ -152,7 +160,9 @@ def predict(
     from .models import subject_of
 
     paths = find_pictures(images)
-    subject = subject_of(model, weights, pretrained, output, output_kind, device, batch_size)
+    subject = subject_of(
+        model, weights, pretrained, output, output_kind, device, batch_size, engine
+    )
 
     def one(path: Path) -> list[str]:
         logits = subject.probe.logits(subject.read(path).inputs)

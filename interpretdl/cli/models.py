@@ -13,7 +13,7 @@ import paddle
 
 from .. import lrp_model
 from ..errors import InputError, WeightsError, did_you_mean
-from ..probe import OutputKind
+from ..probe import EngineKind, OutputKind
 from ..subject import Subject
 from .arguments import DEFAULT_MODEL, number_or_name
 
@@ -38,6 +38,7 @@ def subject_of(
     output_kind: OutputKind | None,
     device: str | None,
     batch_size: int | None,
+    engine: EngineKind | None,
 ) -> Subject:
     """The model that the options describe, with its weights."""
     return Subject.of(
@@ -46,6 +47,7 @@ def subject_of(
         output=number_or_name(output),
         output_kind=output_kind,
         batch_size=batch_size,
+        engine=engine,
     )
 
 

@@ -17,7 +17,7 @@ from ..errors import InputError, ResourceError
 from ..hints import check_value, hints_of
 from ..interpreter.sampling import at_least, counts
 from ..preprocessing import Preprocessing
-from ..probe import Probe
+from ..probe import EngineKind, Probe
 from ..progress import progress_bar
 from ..record import digest, digest_of_model, plain
 from ..subject import Subject
@@ -69,6 +69,7 @@ def dissect(
     batch_size: int = 8,
     device: str | None = None,
     output: int | str | Callable[[Any], Any] | None = None,
+    engine: EngineKind | None = None,
     checkpoint_seconds: float = 60,
     restart: bool = False,
     report: bool = True,
@@ -104,7 +105,7 @@ def dissect(
         capacity: activations kept per unit for the thresholds, see `TailQuantile`.
         seed: for the rotation, and for the choice of positions in a large data set.
         batch_size: images in one run of the model.
-        device, output: see Probe.
+        device, output, engine: see Probe.
         checkpoint_seconds: seconds between two saves of a phase's state.
         restart: start anew and replace the results that `out` has of these layers.
         report: write report.html.
@@ -132,7 +133,7 @@ def dissect(
     # A fixed batch size: the same batches, and so the same bits, after a restart. Nothing depends
     # on whether the output is logits.
     model, output = subject.probe.model, subject.probe.output
-    probe = Probe(model, None, output, batch_size, output_kind="logits")
+    probe = Probe(model, None, output, batch_size, "logits", engine or subject.probe.engine)
     for name in names:
         probe.layer(name)
     size = _size(input_size, settings, data)
@@ -147,6 +148,7 @@ def dissect(
         "capacity": capacity,
         "seed": seed,
         "batch_size": batch_size,
+        "engine": probe.engine,
         "input_size": size,
         "preprocessing": [settings.mean, settings.std, settings.interpolation],
     })  # fmt: skip
@@ -214,7 +216,8 @@ class _Walk:
             return
         start = min(phase.done for phase in waiting)
         saved = time.monotonic()
-        with progress_bar(len(self.data), name, "image", initial=start) as bar:
+        total = len(self.data)
+        with self.probe.many(total), progress_bar(total, name, "image", initial=start) as bar:
             for first, x in self._batches(start):
                 indices = range(first, first + len(x))
                 wanted = [phase for phase in waiting if phase.done == first]

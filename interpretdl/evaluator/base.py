@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..explanation import Explanation
 from ..interpreter.base import Interpreter
 from ..preprocessing import Preprocessing
-from ..probe import OutputKind, Probe
+from ..probe import EngineKind, OutputKind, Probe
 from ..registry import EvaluatorInfo
 from ..subject import PreprocessingChoice, Subject
 from ..targets import ClassScore, ScoreKind, TargetLike, TopClass, settled
@@ -36,7 +36,7 @@ class Evaluator(Options, ABC):
             model at all.
         device: None (where the model is), "cpu", "gpu:0" …; see Probe.
         use_cuda: InterpretDL's old name for device; deprecated.
-        output, output_kind, batch_size: see Probe.
+        output, output_kind, batch_size, engine: see Probe.
         preprocessing: how pictures become inputs (for fill="black" and `evaluate`); "model" takes
             the model's, or the interpreter's, or ImageNet's.
         paddle_model: InterpretDL's name for model.
@@ -53,6 +53,7 @@ class Evaluator(Options, ABC):
     output_kind: OutputKind | None = None
     batch_size: int | None = None
     preprocessing: PreprocessingChoice = "model"
+    engine: EngineKind | None = None
     paddle_model: Any = None
     of: ScoreKind | None = None
 
@@ -79,7 +80,7 @@ class Evaluator(Options, ABC):
             if model is None
             else Subject.of(
                 model, device, output=self.output, output_kind=self.output_kind,
-                batch_size=self.batch_size, preprocessing=self.preprocessing,
+                batch_size=self.batch_size, preprocessing=self.preprocessing, engine=self.engine,
             )
         )  # fmt: skip
         super().__post_init__()

@@ -82,11 +82,12 @@ def perturbed_scores(
     """
     scores = np.empty(len(owner))
     start = 0
-    while start < len(owner):
-        stop = min(len(owner), start + probe.batch_plan(x, gradient=False))
-        rows = np.arange(start, stop)
-        scores[rows] = probe.scores(make(rows), take(target, owner[rows]))
-        start = stop
+    with probe.many(len(owner)):
+        while start < len(owner):
+            stop = min(len(owner), start + probe.batch_plan(x, gradient=False))
+            rows = np.arange(start, stop)
+            scores[rows] = probe.scores(make(rows), take(target, owner[rows]))
+            start = stop
     return scores
 
 

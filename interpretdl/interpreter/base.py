@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..data_processor.readers import Batch
 from ..errors import InputError, ResourceError, UnsupportedModelError, warn
 from ..explanation import Explanation
-from ..probe import OutputKind
+from ..probe import EngineKind, OutputKind
 from ..record import plain
 from ..registry import MethodInfo
 from ..subject import PreprocessingChoice, Subject
@@ -62,6 +62,8 @@ class Interpreter(ABC):
             ImageNet's. None: the inputs are arrays as they are, of any rank.
         class_names: a name for each class; None takes `model.class_names`, or ImageNet's for a
             model with 1000 classes.
+        engine: what runs passes without gradient: "dygraph", "onednn", "onednn-bf16", or None, the
+            faster of the first two; see Probe.
 
     Raises:
         InputError: an argument that does not fit.
@@ -86,6 +88,7 @@ class Interpreter(ABC):
         batch_size: int | None = None,
         preprocessing: PreprocessingChoice = "model",
         class_names: Sequence[str] | None = None,
+        engine: EngineKind | None = None,
     ) -> None:
         if use_cuda is not None:
             warnings.warn(
@@ -97,7 +100,7 @@ class Interpreter(ABC):
         self._hold(
             Subject.of(
                 model, device, output=output, output_kind=output_kind, batch_size=batch_size,
-                preprocessing=preprocessing, class_names=class_names,
+                preprocessing=preprocessing, class_names=class_names, engine=engine,
             )
         )  # fmt: skip
 
@@ -220,6 +223,8 @@ class Interpreter(ABC):
             sources=batch.sources,
             failures={index: str(error) for index, error in batch.failures.items()},
         )
+        if self.probe.ran_by:
+            explanation.diagnostics["engine"] = self.probe.ran_by
         scrutinize(explanation, self.info)
         return explanation
 

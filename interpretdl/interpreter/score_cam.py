@@ -65,7 +65,7 @@ class ScoreCAMInterpreter(CAMBase):
         total = len(x) * sum(a.shape[1] for a in channels)
         forwards = np.zeros(len(x), np.int64)
         maps = np.zeros((len(channels), len(x), *x.shape[2:]), np.float32)
-        with progress_bar(total, "Score-CAM", unit="mask") as bar:
+        with self.probe.many(total), progress_bar(total, "Score-CAM", unit="mask") as bar:
             for k, activation in enumerate(channels):
                 for i, one in enumerate(activation):
                     maps[k, i], runs = self._map(x[i], one, i, target, bar)

@@ -1,5 +1,6 @@
 """The only place that runs a user's model."""
 
+from .engine import EngineKind
 from .grid import Grid, is_attention
 from .hooks import Array, Edits, Gradients, Rules, RulesRun, Tensor
 from .inputs import Inputs
@@ -10,6 +11,7 @@ from .spatial import Spatial
 __all__ = [
     "Array",
     "Edits",
+    "EngineKind",
     "Gradients",
     "Grid",
     "Inputs",

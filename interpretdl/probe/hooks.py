@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import LayerNotFoundError, UnsupportedModelError
 from .grid import Grid
-from .output import outline
+from .output import TENSORS, outline
 
 __all__ = [
     "Array",
@@ -147,7 +147,7 @@ def watch(
             y = edit[name](y)
         if name not in names:
             return y
-        if not isinstance(y, paddle.Tensor):
+        if not isinstance(y, TENSORS):
             raise UnsupportedModelError(
                 f"layer {name!r} gives {outline(y)}, not one tensor; name a layer inside it"
             )

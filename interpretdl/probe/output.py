@@ -10,7 +10,10 @@ import paddle
 
 from ..errors import InputError, UnsupportedModelError, warn
 
-__all__ = ["OutputKind", "OutputReader", "outline"]
+__all__ = ["TENSORS", "OutputKind", "OutputReader", "outline"]
+
+TENSORS = (paddle.Tensor, paddle.pir.Value)
+"""What a layer gives: where it runs, and where it is traced."""
 
 OutputKind = Literal["logits", "probabilities"]
 Selector = int | str | Callable[[Any], paddle.Tensor]
@@ -44,13 +47,18 @@ class OutputReader:
         self._softmax: bool | None = None
 
     def __call__(self, raw: Any, look: Callable[[Callable[[Any], bool]], bool]) -> paddle.Tensor:
-        """Logits [N, K], from what the model returned; half precision becomes float32.
+        """Logits [N, K], from what the model returned; see `logits`."""
+        return self.logits(self.pick(raw), look)
+
+    def logits(
+        self, output: paddle.Tensor, look: Callable[[Callable[[Any], bool]], bool]
+    ) -> paddle.Tensor:
+        """Logits [N, K], from the tensor that is explained; half precision becomes float32.
 
         Args:
             look: calls a function with the output of a run with gradients; used when the output
                 looks like probabilities, to see whether a softmax made it.
         """
-        output = self.pick(raw)
         if not output.is_floating_point() or output.ndim == 0:
             dtype = str(output.dtype).removeprefix("paddle.")
             raise UnsupportedModelError(
@@ -86,7 +94,7 @@ class OutputReader:
             return self._named(raw)
         if isinstance(raw, tuple | list) and len(raw) == 1:
             raw = raw[0]
-        if not isinstance(raw, paddle.Tensor):
+        if not isinstance(raw, TENSORS):
             raise UnsupportedModelError(
                 f"the model returns {outline(raw)}; say which part is to be explained with output= "
                 "(an index, a key or a callable)"
@@ -96,7 +104,7 @@ class OutputReader:
     def _named(self, raw: Any) -> paddle.Tensor:
         function = self.output if callable(self.output) else None
         what = "the callable output=" if function else f"output={self.output!r}"
-        if not function and isinstance(raw, paddle.Tensor):
+        if not function and isinstance(raw, TENSORS):
             raise InputError(
                 f"{what} is not in {outline(raw)}: the model returns one tensor; leave output=None"
             )
@@ -108,7 +116,7 @@ class OutputReader:
                     f"{what} failed on {outline(raw)}: {type(error).__name__}"
                 ) from error
             raise InputError(f"{what} is not in {outline(raw)}") from None
-        if not isinstance(part, paddle.Tensor):
+        if not isinstance(part, TENSORS):
             raise InputError(
                 f"{what} must lead to a tensor; got {outline(part)} of {outline(raw)}. A callable "
                 "can reach further in: lambda out: out[0]['logits']"
@@ -132,7 +140,7 @@ def _sums_to_one(output: paddle.Tensor, within: float) -> bool:
 
 def outline(raw: Any) -> str:
     """A model's output in words: keys and shapes."""
-    if isinstance(raw, paddle.Tensor):
+    if isinstance(raw, TENSORS):
         return f"Tensor{list(raw.shape)}"
     if isinstance(raw, Mapping):
         return "{" + ", ".join(f"{k!r}: {outline(v)}" for k, v in raw.items()) + "}"

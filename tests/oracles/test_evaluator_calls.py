@@ -111,6 +111,14 @@ def test_limes_superpixels_go_in_their_order(toy: Toy, pixels: Any) -> None:
         out = np.isin(segments, gone)
         assert (image[out] == 127).all()
         assert np.array_equal(image[~out], pixels[0][~out])
+    lime["lime_weights"] = {3: weights[:3]}  # those that are not listed come last
+    images = ev.DeletionInsertion(in_its_own_size(toy()), "cpu").evaluate(pixels, lime)[
+        "deletion_images"
+    ]
+    for k in range(4):
+        out = np.isin(segments, order[:k])
+        assert (images[k][out] == 127).all()
+        assert np.array_equal(images[k][~out], pixels[0][~out])
     with pytest.raises(InputError, match="'lime_weights'"):
         ev.Perturbation(toy(), "cpu").evaluate(pixels, {"segmentation": segments})
 

@@ -335,6 +335,19 @@ def test_around_a_random_method_every_sample_has_its_own_numbers(toy: Any) -> No
     assert (found[0].diagnostics["standard_error"] > 0).any()
 
 
+def test_every_sample_has_a_seed_of_its_own(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner, seeds = it.SmoothGradInterpreter(toy()), []
+
+    def attribute(x: Array, target: Any, *, seed: int) -> Array:
+        seeds.extend([seed] * len(x))
+        return x
+
+    monkeypatch.setattr(inner, "attribute", attribute)
+    x = images(2, 8).astype(np.float32)
+    it.NoiseTunnel(inner).explain(x, LABELS, n_samples=4)
+    assert len(set(seeds)) == len(seeds) == 8
+
+
 def test_a_tunnel_around_a_tunnel_and_around_nothing(toy: Any) -> None:
     x = images(1, 8).astype(np.float32)
     inner = it.NoiseTunnel(it.GradientInterpreter(toy()))

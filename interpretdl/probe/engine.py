@@ -1,0 +1,190 @@
+"""Which way forward passes are run where many are to come: by the layers, or by a traced program.
+
+oneDNN runs a program 1.5 to 4 times as fast as Paddle runs layers. Tracing takes seconds, and some
+models cannot be traced: so it is done where it pays, and what the program gives is held against
+what the layers give before it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import paddle
+
+from ..errors import InputError, quoted, warn
+from ..record import digest_of_model
+from ..tensors import from_numpy
+from .hooks import Array, Tensor, to_numpy
+from .inputs import Inputs, count, listed, rows_of
+from .program import Program, unavailable
+from .state import original_of
+
+__all__ = ["Engine", "EngineKind"]
+
+EngineKind = Literal["dygraph", "onednn", "onednn-bf16"]
+Run = Callable[[Inputs], list[Tensor]]
+
+_log = logging.getLogger(__name__)
+# Values that all layers give in all passes, from which on tracing pays: some 30 passes of ResNet-50
+# at 224 x 224. Not a time, so that the same call always runs, and rounds, the same way.
+_WORTH = 1e9
+# How far the program's values may be from the layers', of the largest.
+_WITHIN = {"onednn": 1e-5, "onednn-bf16": 0.1}
+
+
+class Engine:
+    """The decision between layers and a program, for one model.
+
+    Args:
+        kind: "dygraph", the layers; "onednn", a program; "onednn-bf16", a program in bfloat16,
+            which changes maps by some percent; None: a program where so many passes are announced
+            that tracing pays.
+        pick: from what the model returns to the tensor that is explained.
+
+    Attributes:
+        note: what runs the passes that were announced last, and why; empty where nothing was
+            decided.
+
+    Raises:
+        InputError: another kind.
+    """
+
+    def __init__(self, kind: EngineKind | None, pick: Callable[[Any], Tensor]) -> None:
+        if kind is not None and kind not in get_args(EngineKind):
+            known = ", ".join(map(repr, get_args(EngineKind)))
+            raise InputError(f"engine must be {known} or None; got {quoted(kind)}")
+        self.kind, self._pick = kind, pick
+        self.note = ""
+        self._passes = 0
+        self._sizes: dict[Any, int] = {}
+        self._refused: dict[Any, str] = {}
+        self._program: tuple[Any, Program] | None = None
+        self._decided: tuple[Any, Program | None] | None = None
+
+    @contextlib.contextmanager
+    def announced(self, passes: int) -> Iterator[None]:
+        """About so many items will be run without gradient until the context ends.
+
+        Inside another announcement that one counts.
+        """
+        if self._passes:
+            yield
+            return
+        self._passes, self._decided = passes, None
+        try:
+            yield
+        finally:
+            self._passes = 0
+
+    def run(self, model: Any, x: Inputs, names: Sequence[str], layers: Run) -> list[Tensor] | None:
+        """The output and the outputs of layers for x; None where the layers are to be run.
+
+        Args:
+            model: the copy of the model that is run.
+            names: the layers whose outputs are wanted.
+            layers: runs the copy: the output and those layers' outputs.
+        """
+        if self.kind == "dygraph" or not self._passes:
+            return None
+        key = (_signature(x), tuple(names))
+        if self._decided is None or self._decided[0] != key:
+            self._decided = key, self._choose(key, model, x, layers)
+        program = self._decided[1]
+        if program is None:
+            return None
+        try:
+            return [from_numpy(values, paddle.CPUPlace()) for values in program(x)]
+        except (RuntimeError, ValueError) as error:  # such as a number of rows it was not made for
+            self._decided = key, self._refused_because(key, _told(error))
+            return None
+
+    def _choose(self, key: Any, model: Any, x: Inputs, layers: Run) -> Program | None:
+        """The program to use, held against the layers; None for the layers."""
+        if key in self._refused:
+            return self._refused_because(key, self._refused[key])
+        if self.kind is None:
+            if key not in self._sizes:
+                self._sizes[key] = _values(model, rows_of(x, slice(1)), layers)
+            if self._sizes[key] * self._passes < _WORTH:
+                self.note = ""
+                return None
+        if reason := unavailable(model):
+            return self._refused_because(key, reason)
+        kind = self.kind or "onednn"
+        x = rows_of(x, slice(2))
+        expected = [to_numpy(tensor) for tensor in layers(x)]
+        made_for = (*key, digest_of_model(original_of(model)))
+        reason = ""
+        for fresh in (False, True):  # a model may change in what no parameter shows
+            try:
+                if fresh:
+                    self._program = None
+                    bfloat16 = kind == "onednn-bf16"
+                    self._program = made_for, Program(model, self._pick, x, key[1], bfloat16)
+                if self._program is None or self._program[0] != made_for:
+                    continue
+                off = _difference(self._program[1](x), expected)
+            except MemoryError:
+                reason = "there is no memory for its weights"
+            except Exception as error:  # Paddle's compiler raises what its own mistakes raise
+                reason = f"it cannot be traced: {_told(error)}"
+            else:
+                if off <= _WITHIN[kind]:
+                    self.note = kind
+                    return self._program[1]
+                reason = f"the program's values differ by {off:.1e} of the largest"
+        self._program = None
+        return self._refused_because(key, reason)
+
+    def _refused_because(self, key: Any, reason: str) -> Program | None:
+        """None: go on with the layers; and say why."""
+        if key not in self._refused:
+            _log.info("no oneDNN program: %s", reason)
+            if self.kind is not None:
+                warn(f"engine={self.kind!r} cannot run this model, its layers run: {reason}")
+        self._refused[key] = reason
+        self.note = f"dygraph: {reason}"
+        return None
+
+
+def _signature(x: Inputs) -> Any:
+    """What a program is made for: names, types and shapes of the inputs."""
+    names = tuple(x) if isinstance(x, dict) else len(x) if isinstance(x, tuple) else None
+    return names, tuple((str(part.dtype), part.shape[1:]) for part in listed(x))
+
+
+def _values(model: Any, x: Inputs, layers: Run) -> int:
+    """How many values all layers give for one item."""
+    sizes: list[int] = []
+
+    def note(layer: Any, inputs: Any, output: Any) -> None:
+        if isinstance(output, paddle.Tensor):
+            sizes.append(int(np.prod(output.shape)))
+
+    with contextlib.ExitStack() as stack:
+        for layer in model.sublayers(include_self=True):
+            if not layer._sub_layers:
+                stack.callback(layer.register_forward_post_hook(note).remove)
+        layers(x)
+    return sum(sizes) // count(x)
+
+
+def _difference(found: Sequence[Array], expected: Sequence[Array]) -> float:
+    """The largest difference, of the largest value, of several arrays; NaN where shapes differ."""
+    errors = [0.0]
+    for one, other in zip(found, expected, strict=True):
+        if one.shape != other.shape:
+            return float("nan")
+        size = float(np.abs(other, dtype=np.float64).max())
+        error = float(np.abs(one.astype(np.float64) - other).max())
+        errors.append(error / size if size else error)
+    return max(errors) if np.isfinite(errors).all() else float("nan")
+
+
+def _told(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]

@@ -1,0 +1,251 @@
+"""How a probe runs a model: in batches, forward or forward and backward."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import paddle
+from numpy.typing import NDArray
+
+from ..errors import (
+    InputError,
+    LayerNotFoundError,
+    ResourceError,
+    UnsupportedModelError,
+    did_you_mean,
+)
+from ..targets import TargetLike, checked_score
+from .batches import BatchPlan
+from .engine import Engine, EngineKind
+from .hooks import (
+    INPUT,
+    Edits,
+    Gradients,
+    Rules,
+    Tensor,
+    gradients_at,
+    to_numpy,
+    watch,
+)
+from .inputs import Inputs, call, checked, count, each, in_place_of, listed, rows_of, tensors
+from .operations import cured
+from .output import OutputKind, OutputReader
+from .spatial import Seen, Spatial
+from .state import as_it_was, check_differentiable, copy_of, place_of, refuse_program
+
+__all__ = ["Runs"]
+
+
+class Runs:
+    """A model with what is decided of its runs; `Probe` says what can be asked of it.
+
+    Args:
+        model: paddle.nn.Layer; else see Probe.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        output: int | str | Callable[[Any], Tensor] | None,
+        output_kind: OutputKind | None,
+        batch_size: int | None,
+        engine: EngineKind | None,
+    ) -> None:
+        self.model = model
+        self.output, self.output_kind, self.engine = output, output_kind, engine
+        self._read = OutputReader(output, output_kind)
+        self._plan = BatchPlan(batch_size)
+        self._engine = Engine(engine, self._read.pick)
+
+    @property
+    def _layers(self) -> dict[str, Any]:
+        """Asked anew each time: a layer may have been exchanged for another."""
+        return dict(copy_of(self.model).named_sublayers())
+
+    def layer(self, name: str) -> Any:
+        """The sublayer of that name.
+
+        Raises:
+            LayerNotFoundError: there is none; close matches are named.
+        """
+        name = str(name).removesuffix(INPUT)
+        try:
+            return self._layers[name]
+        except (KeyError, TypeError):
+            refuse_program(self.model, f"there is no layer {name!r}")
+            hint = did_you_mean(str(name), self._layers)
+            if not hint:
+                hint = f"; it has {', '.join(list(self._layers)[:8])}, … (probe.layer_names())"
+            raise LayerNotFoundError(f"the model has no layer {name!r}{hint}") from None
+
+    def batch_plan(self, x: Inputs, *, gradient: bool = True) -> int:
+        """How many items of x's shape are run at once: the largest batch that pays and fits."""
+        return self._plan.size(x, place_of(self.model), gradient)
+
+    def _forward(
+        self,
+        part: Inputs,
+        rows: NDArray[np.int64],
+        target: TargetLike | None,
+        names: Sequence[str],
+        edit: Edits | None,
+        spatial: Spatial | None,
+    ) -> Gradients:
+        with paddle.no_grad():
+            seen: Seen | None = None
+
+            def layers(part: Inputs) -> list[Tensor]:
+                nonlocal seen
+                with contextlib.ExitStack() as stack:
+                    captured = watch(stack, self.layer, names, edit, leaves=False)
+                    seen = Seen(stack, copy_of(self.model), names) if spatial else None
+                    x = self._tensors(part)
+                    self._plan.measure(stack, self._layers.values(), x, False)
+                    raw = call(copy_of(self.model), x)
+                return [self._read.pick(raw), *captured().values()]
+
+            found = None
+            if not edit and not spatial:
+                found = self._engine.run(copy_of(self.model), part, names, layers)
+            raw, *inside = layers(part) if found is None else found
+            output = self._read.logits(raw, lambda see: self._look(part, see))
+            return Gradients(
+                scores=np.empty(0)
+                if target is None
+                else to_numpy(checked_score(target, rows, output)),
+                outputs=to_numpy(output),
+                activations=dict(zip(names, map(to_numpy, inside), strict=True)),
+                grids=seen.grids(names, count(part)) if seen else {},
+            )
+
+    def _backward(
+        self,
+        part: Inputs,
+        rows: NDArray[np.int64],
+        targets: Sequence[TargetLike],
+        names: list[str],
+        rules: Rules | None,
+        edit: Edits | None,
+        with_input: bool,
+        spatial: Spatial | None,
+    ) -> list[Gradients]:
+        check_differentiable(self.model)
+        with paddle.enable_grad(), cured():
+            x = self._tensors(part)
+            floats = [t for t in listed(x) if t.is_floating_point()]
+            if with_input and not floats:
+                raise InputError(
+                    "no input is an array of floats, so there is no gradient with respect to it; "
+                    "name a layer with at=, such as an embedding"
+                )
+            for tensor in floats:
+                tensor.stop_gradient = bool(names) and not with_input
+            floats = floats if with_input else []
+            if rules is not None and not isinstance(x, paddle.Tensor):
+                raise UnsupportedModelError("rules need a model with one input")
+            while True:
+                with contextlib.ExitStack() as stack:
+                    active = (
+                        stack.enter_context(rules.applied(copy_of(self.model))) if rules else None
+                    )
+                    captured = watch(stack, self.layer, names, edit, leaves=True)
+                    seen = Seen(stack, copy_of(self.model), names or None) if spatial else None
+                    self._plan.measure(stack, self._layers.values(), x, True)
+                    # A copy: a model that works in place may not write on a leaf.
+                    copy = active.begin(x) if active else each(x, lambda tensor: tensor.clone())
+                    raw = call(copy_of(self.model), copy)
+                    if active is None or active.settled(self._read.pick(raw)):
+                        break
+            output = self._read(raw, lambda see: self._look(part, see))
+            scores = [checked_score(target, rows, output) for target in targets]
+            if any(s.stop_gradient for s in scores) and not (spatial and spatial.any_score):
+                reason = "does not depend on the input through differentiable operations"
+                raise UnsupportedModelError(f"the score {reason}")
+            inside = captured()
+            if seen and not names:
+                final, any_score = self._read.pick(raw), bool(spatial and spatial.any_score)
+                inside = seen.chosen(count(part), final, scores[0], any_score)
+                names += inside  # for the batches that follow
+                if seen.overwritten(inside):
+                    return self._backward(
+                        part, rows, targets, names, rules, edit, with_input, spatial
+                    )
+            sources = (active.leaves or floats) if active and with_input else floats
+            leaves = [*sources, *inside.values()]
+            results = []
+            for i, score in enumerate(scores):
+                grads = gradients_at(leaves, score, more=i + 1 < len(scores))
+                at = dict(zip(inside, map(to_numpy, grads[len(sources) :]), strict=True))
+                result = Gradients(
+                    scores=to_numpy(score),
+                    outputs=to_numpy(output),
+                    activations={name: to_numpy(t) for name, t in inside.items()},
+                    gradients=at,
+                    grids=seen.grids(names, count(part)) if seen else {},
+                )
+                if sources and sources[0] is floats[0]:
+                    result.input = in_place_of(x, floats, grads)
+                if sources and active is not None:
+                    parts = [to_numpy(t * g) for t, g in zip(sources, grads, strict=False)]
+                    result.relevance = np.sum(parts, axis=0)
+                results.append(result)
+            return results
+
+    def _chunks(
+        self,
+        x: Inputs,
+        run: Callable[[NDArray[np.int64], Inputs], Any],
+        *,
+        gradient: bool = True,
+        group: int = 1,
+    ) -> list[Any]:
+        """`run` on parts of x that fit in memory; the parts' results in order."""
+        x = checked(x)
+        results: list[Any] = []
+        start, n = 0, count(x)
+        limit = n
+        with as_it_was(self.model):
+            while start < n:
+                # The first batch is one item even when the plan is known: a call repeated gives
+                # the same bits.
+                planned = self.batch_plan(x, gradient=gradient)
+                if start == 0 and self._plan.fixed is None:
+                    planned = 1
+                size = min(limit, planned, n - start)
+                size = max(group, size // group * group)
+                try:
+                    part = rows_of(x, slice(start, start + size))
+                    results.append(run(np.arange(start, start + size), part))
+                except MemoryError:
+                    if size == group:
+                        raise ResourceError(
+                            f"out of memory with {group} item(s) of shape "
+                            f"{' and '.join(str(list(part.shape[1:])) for part in listed(x))}; "
+                            "give smaller inputs, a smaller model, or free memory on the device"
+                        ) from None
+                    limit = size // 2
+                else:
+                    start += size
+        return results
+
+    def _tensors(self, x: Inputs) -> Any:
+        """x as the model's parameters are: their dtype for floats, their device."""
+        parameter = next((p for p in self.model.parameters() if p.is_floating_point()), None)
+        return tensors(x, None if parameter is None else parameter.dtype, place_of(self.model))
+
+    def _look(self, x: Inputs, see: Callable[[Tensor], Any]) -> Any:
+        """What `see` makes of the output for the first image, connected to it."""
+        with paddle.enable_grad(), cured("rnn"):  # without it the backward pass below would fail
+            first = self._tensors(rows_of(x, slice(1)))
+            for tensor in listed(first):
+                tensor.stop_gradient = not tensor.is_floating_point()
+            output = self._read.pick(call(copy_of(self.model), each(first, lambda t: t.clone())))
+            try:
+                return see(output)
+            finally:
+                # Paddle never frees a graph that was looked at; a backward pass frees its tensors.
+                if not output.stop_gradient:
+                    output.sum().backward()
