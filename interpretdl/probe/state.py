@@ -122,7 +122,9 @@ def _differentiable(layers: list[Any]) -> Iterator[None]:
     values = [value for holder in holders for value in holder.persistable_vars]
     stopped = [value.stop_gradient for value in values]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Tensor do not have 'place'", UserWarning)  # Paddle's own
+        warnings.filterwarnings(
+            "ignore", "(Tensor|Value) do not have 'place'", UserWarning
+        )  # Paddle's own
         try:
             for value in values:
                 value.stop_gradient = False

@@ -200,10 +200,11 @@ def test_tolerance_adds_samples_where_they_are_needed(kind: str) -> None:
     assert found.diagnostics["samples"].max() == 3
 
 
-@pytest.mark.parametrize("missed_by", [0.9, 1.01, 1.5, 2.1, 10, 30])
-def test_how_many_samples_a_tolerance_adds(missed_by: float) -> None:
+@pytest.mark.parametrize("size", [1, 8])  # few values have errors that are far off at first
+@pytest.mark.parametrize("missed_by", [0.9, 1.01, 1.5, 2.1, 5, 10])
+def test_how_many_samples_a_tolerance_adds(missed_by: float, size: int) -> None:
     """As many as errors that fall as 1/√n need; 4 times as many as there are at most."""
-    x, n, tolerance = images(1, 8), 2, 0.0
+    x, n, tolerance = images(1, size), 2, 0.0
     while True:
         found = 3 * noisy(x, 0, n, 0.5) ** 2
         error = np.linalg.norm(found.std(axis=0, ddof=1)) / np.sqrt(n)
