@@ -67,7 +67,7 @@ def _products_per_second(paddle: Any, size: int = 1024, repeats: int = 7) -> flo
 def _free(paddle: Any) -> float:
     from ..probe.batches import free_bytes
 
-    return free_bytes(paddle.CPUPlace()) / 1e9
+    return free_bytes(paddle.empty([0]).cpu().place) / 1e9
 
 
 def _gpus(paddle: Any) -> str:
