@@ -38,6 +38,7 @@ class BatchPlan:
             raise InputError(f"batch_size must be at least 1, or None; got {fixed}")
         self.fixed = fixed
         self._bytes_per_item: dict[tuple[tuple[tuple[int, ...], ...], bool], int] = {}
+        self._values: dict[tuple[tuple[int, ...], ...], int] = {}
 
     def size(self, x: Any, place: Any, gradient: bool) -> int:
         """Items like those of x, arrays or tensors, to run at once on a paddle place."""
@@ -50,18 +51,24 @@ class BatchPlan:
         fitting = free_bytes(place) // 2 // known
         return int(np.clip(fitting, 1, _LARGEST["gpu" if place.is_gpu_place() else "cpu"]))
 
+    def values(self, x: Any) -> int | None:
+        """How many values all layers give for an item like those of x; None before a run of one."""
+        return self._values.get(_shapes(x))
+
     def measure(
         self, stack: contextlib.ExitStack, layers: Iterable[Any], x: Any, gradient: bool
     ) -> None:
         """Learn what items like x's need, in the run of x that follows, until `stack` closes."""
         key = (_shapes(x), gradient)
-        if self.fixed is not None or key in self._bytes_per_item:
+        if key in self._bytes_per_item:
             return
         sizes = [_bytes(part) for part in listed(x)]
+        values = [0]
 
         def note(layer: Any, inputs: Any, output: Any) -> None:
             if isinstance(output, paddle.Tensor):
                 sizes.append(_bytes(output))
+                values.append(int(np.prod(output.shape)))
 
         for layer in layers:
             if not layer._sub_layers:
@@ -71,6 +78,7 @@ class BatchPlan:
             # Activations, their gradients and as much again; without gradient, a few largest.
             total = 3 * sum(sizes) if gradient else 4 * max(sizes)
             self._bytes_per_item[key] = max(1, total // count(x))
+            self._values[key[0]] = sum(values) // count(x)
 
         stack.callback(done)
 

@@ -19,7 +19,7 @@ from ..errors import InputError, quoted, warn
 from ..record import digest_of_model
 from ..tensors import from_numpy
 from .hooks import Array, Tensor, to_numpy
-from .inputs import Inputs, count, listed, rows_of
+from .inputs import Inputs, listed, rows_of
 from .program import Program, unavailable
 from .state import original_of
 
@@ -59,8 +59,7 @@ class Engine:
             raise InputError(f"engine must be {known} or None; got {quoted(kind)}")
         self.kind, self._pick = kind, pick
         self.note = ""
-        self._passes = 0
-        self._sizes: dict[Any, int] = {}
+        self._passes, self._begun = 0, False
         self._refused: dict[Any, str] = {}
         self._program: tuple[Any, Program] | None = None
         self._decided: tuple[Any, Program | None] | None = None
@@ -74,25 +73,33 @@ class Engine:
         if self._passes:
             yield
             return
-        self._passes, self._decided = passes, None
+        self._passes, self._decided, self._begun = passes, None, False
         try:
             yield
         finally:
             self._passes = 0
 
-    def run(self, model: Any, x: Inputs, names: Sequence[str], layers: Run) -> list[Tensor] | None:
+    def run(
+        self, model: Any, x: Inputs, names: Sequence[str], layers: Run, values: int | None
+    ) -> list[Tensor] | None:
         """The output and the outputs of layers for x; None where the layers are to be run.
 
         Args:
             model: the copy of the model that is run.
             names: the layers whose outputs are wanted.
             layers: runs the copy: the output and those layers' outputs.
+            values: how many values all layers give for an item, None before the first run.
         """
         if self.kind == "dygraph" or not self._passes:
             return None
         key = (_signature(x), tuple(names))
         if self._decided is None or self._decided[0] != key:
-            self._decided = key, self._choose(key, model, x, layers)
+            # The layers run the first batch, which tells how much there is to do; each time, so
+            # that a call that is repeated gives the same bits.
+            if self.kind is None and (not self._begun or values is None):
+                self._begun = True
+                return None
+            self._decided = key, self._choose(key, model, x, layers, values or 0)
         program = self._decided[1]
         if program is None:
             return None
@@ -102,16 +109,13 @@ class Engine:
             self._decided = key, self._refused_because(key, _told(error))
             return None
 
-    def _choose(self, key: Any, model: Any, x: Inputs, layers: Run) -> Program | None:
+    def _choose(self, key: Any, model: Any, x: Inputs, layers: Run, values: int) -> Program | None:
         """The program to use, held against the layers; None for the layers."""
         if key in self._refused:
             return self._refused_because(key, self._refused[key])
-        if self.kind is None:
-            if key not in self._sizes:
-                self._sizes[key] = _values(model, rows_of(x, slice(1)), layers)
-            if self._sizes[key] * self._passes < _WORTH:
-                self.note = ""
-                return None
+        if self.kind is None and values * self._passes < _WORTH:
+            self.note = ""
+            return None
         if reason := unavailable(model):
             return self._refused_because(key, reason)
         kind = self.kind or "onednn"
@@ -155,22 +159,6 @@ def _signature(x: Inputs) -> Any:
     """What a program is made for: names, types and shapes of the inputs."""
     names = tuple(x) if isinstance(x, dict) else len(x) if isinstance(x, tuple) else None
     return names, tuple((str(part.dtype), part.shape[1:]) for part in listed(x))
-
-
-def _values(model: Any, x: Inputs, layers: Run) -> int:
-    """How many values all layers give for one item."""
-    sizes: list[int] = []
-
-    def note(layer: Any, inputs: Any, output: Any) -> None:
-        if isinstance(output, paddle.Tensor):
-            sizes.append(int(np.prod(output.shape)))
-
-    with contextlib.ExitStack() as stack:
-        for layer in model.sublayers(include_self=True):
-            if not layer._sub_layers:
-                stack.callback(layer.register_forward_post_hook(note).remove)
-        layers(x)
-    return sum(sizes) // count(x)
 
 
 def _difference(found: Sequence[Array], expected: Sequence[Array]) -> float:

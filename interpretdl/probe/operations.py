@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 
 import paddle
 
+from .depthwise import depthwise_conv2d
+
 __all__ = ["Wrap", "cured", "intercepted"]
 
 Operation: TypeAlias = Callable[..., Any]
@@ -86,13 +88,16 @@ def _places_of(name: str) -> list[tuple[Any, str]]:
     return known[1]
 
 
-def cured(*names: str) -> contextlib.AbstractContextManager[None]:
+def cured(*names: str, quick: bool = False) -> contextlib.AbstractContextManager[None]:
     """Compute rightly, in runs with gradients, what Paddle's backward pass computes wrongly.
 
     Args:
         names: the operations to cure; none are all.
+        quick: also those that it computes slowly. What runs then is other operations, which rules
+            and the census of a graph would not know.
     """
-    return intercepted({name: _CURES[name] for name in names or _CURES})
+    chosen = {name: _CURES[name] for name in names or _CURES}
+    return intercepted(chosen | (_QUICK if quick else {}))
 
 
 def _layer_norm(original: Operation) -> Operation:
@@ -155,6 +160,7 @@ def _rnn(original: Operation) -> Operation:
     return run
 
 
+_QUICK: dict[str, Wrap] = {"depthwise_conv2d": depthwise_conv2d}
 _CURES: dict[str, Wrap] = {
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,

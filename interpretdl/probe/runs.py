@@ -109,7 +109,8 @@ class Runs:
 
             found = None
             if not edit and not spatial:
-                found = self._engine.run(copy_of(self.model), part, names, layers)
+                values = self._plan.values(part)
+                found = self._engine.run(copy_of(self.model), part, names, layers, values)
             raw, *inside = layers(part) if found is None else found
             output = self._read.logits(raw, lambda see: self._look(part, see))
             return Gradients(
@@ -133,7 +134,7 @@ class Runs:
         spatial: Spatial | None,
     ) -> list[Gradients]:
         check_differentiable(self.model)
-        with paddle.enable_grad(), cured():
+        with paddle.enable_grad(), cured(quick=rules is None):
             x = self._tensors(part)
             floats = [t for t in listed(x) if t.is_floating_point()]
             if with_input and not floats:
