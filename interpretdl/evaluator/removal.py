@@ -81,13 +81,9 @@ def perturbed_scores(
         float64 [M].
     """
     scores = np.empty(len(owner))
-    start = 0
     with probe.many(len(owner)):
-        while start < len(owner):
-            stop = min(len(owner), start + probe.batch_plan(x, gradient=False))
-            rows = np.arange(start, stop)
+        for rows in probe.cuts(x, len(owner)):
             scores[rows] = probe.scores(make(rows), take(target, owner[rows]))
-            start = stop
     return scores
 
 

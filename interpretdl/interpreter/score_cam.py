@@ -91,9 +91,8 @@ class ScoreCAMInterpreter(CAMBase):
         scores = np.zeros(len(activation))
         if len(varied) < len(activation):
             scores[:] = score(np.zeros((1, *size), np.float32))
-        step = self.probe.batch_plan(x[None], gradient=False)
-        for start in range(0, len(varied), step):
-            part = varied[start : start + step]
+        for rows in self.probe.cuts(x[None], len(varied)):
+            part = varied[rows]
             scores[part] = score(_unit(heatmap_of(activation[part], size, signed=True)))
             bar.update(len(part))
         weights = np.exp(scores - scores.max())

@@ -48,6 +48,7 @@ class Engine:
     Attributes:
         note: what runs the passes that were announced last, and why; empty where nothing was
             decided.
+        begun: whether some of the passes that were announced have been run.
 
     Raises:
         InputError: another kind.
@@ -59,7 +60,7 @@ class Engine:
             raise InputError(f"engine must be {known} or None; got {quoted(kind)}")
         self.kind, self._pick = kind, pick
         self.note = ""
-        self._passes, self._begun = 0, False
+        self._passes, self.begun = 0, False
         self._refused: dict[Any, str] = {}
         self._program: tuple[Any, Program] | None = None
         self._decided: tuple[Any, Program | None] | None = None
@@ -73,7 +74,7 @@ class Engine:
         if self._passes:
             yield
             return
-        self._passes, self._decided, self._begun = passes, None, False
+        self._passes, self._decided, self.begun = passes, None, False
         try:
             yield
         finally:
@@ -96,8 +97,7 @@ class Engine:
         if self._decided is None or self._decided[0] != key:
             # The layers run the first batch, which tells how much there is to do; each time, so
             # that a call that is repeated gives the same bits.
-            if self.kind is None and (not self._begun or values is None):
-                self._begun = True
+            if self.kind is None and (not self.begun or values is None):
                 return None
             self._decided = key, self._choose(key, model, x, layers, values or 0)
         program = self._decided[1]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import paddle
+from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..targets import TargetLike, as_target
@@ -122,6 +124,20 @@ class Probe(Runs):
         outer one counts.
         """
         return self._engine.announced(passes)
+
+    def cuts(self, x: Inputs, n: int) -> Iterator[NDArray[np.int64]]:
+        """Positions in [0, n), as many as are run at once without gradient, for items like x's that
+        are made when they are needed.
+
+        The first part is one item, in which is learned how many fit: so the cut, on which the last
+        digits depend, is the same whether that was known before or not.
+        """
+        start = 0
+        while start < n:
+            first = start == 0 and self._plan.fixed is None
+            size = 1 if first else self.batch_plan(x, gradient=False)
+            yield np.arange(start, min(n, start + size))
+            start += size
 
     @property
     def ran_by(self) -> str:

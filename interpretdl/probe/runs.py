@@ -210,10 +210,11 @@ class Runs:
         limit = n
         with as_it_was(self.model):
             while start < n:
-                # The first batch is one item even when the plan is known: a call repeated gives
-                # the same bits.
+                # The first batch, of this call or of all that were announced, is one item even when
+                # the plan is known: a call repeated gives the same bits.
                 planned = self.batch_plan(x, gradient=gradient)
-                if start == 0 and self._plan.fixed is None:
+                begun = start > 0 if gradient else self._engine.begun
+                if not begun and self._plan.fixed is None:
                     planned = 1
                 size = min(limit, planned, n - start)
                 size = max(group, size // group * group)
@@ -230,6 +231,7 @@ class Runs:
                     limit = size // 2
                 else:
                     start += size
+                    self._engine.begun |= not gradient
         return results
 
     def _tensors(self, x: Inputs) -> Any:

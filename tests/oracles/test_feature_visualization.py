@@ -356,7 +356,7 @@ def test_each_digits_picture_is_that_digit_to_the_network(digits_model: Any) -> 
     model, x, _ = digits_model
     maximizer = ActivationMaximization(model)
     for digit in range(10):
-        found = maximizer.plain(digit, center=x.mean(axis=0), weight=0.01, steps=60)
+        found = maximizer.plain(digit, center=x.mean(axis=0), weight=0.01, steps=120)
         assert probability(model, found.inputs)[0, digit] > 0.99
 
 
