@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import inspect
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from .errors import InputError, did_you_mean, warn
@@ -37,6 +40,9 @@ _Class = TypeVar("_Class", bound=type)
 class _Info(Protocol):
     @property
     def name(self) -> str: ...
+
+    @property
+    def summary(self) -> str: ...
 
 
 _InfoType = TypeVar("_InfoType", bound=_Info)
@@ -84,6 +90,21 @@ class Registry(Generic[_InfoType]):
                 except ImportError as error:
                     warn(f"the {self.noun}s of {point.value!r} are left out: {error}")
         return dict(sorted(self._entries.items()))
+
+    def summaries(self) -> dict[str, str]:
+        """The first sentence on each by name.
+
+        Where they are all of this package they are read from its source, because importing what
+        computes takes seconds.
+        """
+        if self._looked or entry_points(group=self.group):
+            return {name: info.summary for name, info in self.all().items()}
+        spec = importlib.util.find_spec(self.own)
+        found: dict[str, str] = {}
+        for folder in (spec and spec.submodule_search_locations) or ():
+            for path in Path(folder).glob("*.py"):
+                found.update(_registered(ast.parse(path.read_text(encoding="utf-8"))))
+        return dict(sorted(found.items()))
 
     def find(self, name: str) -> _InfoType:
         """What is registered under a name.
@@ -272,6 +293,19 @@ def find(name: str) -> MethodInfo:
         InputError: there is none; close matches are named.
     """
     return METHODS.find(name)
+
+
+def _registered(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Name and first sentence of the classes in a source that a decorator registers."""
+    for node in tree.body:
+        for decorator in getattr(node, "decorator_list", ()):
+            match decorator:
+                case ast.Call(
+                    func=ast.Name(id="register" | "register_evaluator"),
+                    args=[ast.Constant(value=str(name)), *_],
+                ):
+                    text = ast.get_docstring(node)  # type: ignore[arg-type]  # it is a class
+                    yield name, (text or "").partition("\n")[0]
 
 
 def _summary(cls: type[Any]) -> str:

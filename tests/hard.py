@@ -54,18 +54,22 @@ def main() -> int:
                 os.chown(path, entry.pw_uid, entry.pw_gid)
         environment = {k: v for k, v in os.environ.items() if k != "HOME" and k[:3] != "LC_"}
         environment |= {"LANG": "C", "OMP_NUM_THREADS": "8", "TMPDIR": str(place / "tmp")}
-        return subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
-                *("-p", "randomly", f"--randomly-seed={options.seed}", *arguments),
-            ],
-            cwd=place / "interpretdl",
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
-            **user,
-        ).returncode
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+        command += ["-p", "randomly", f"--randomly-seed={options.seed}", *arguments]
+        try:
+            return subprocess.run(
+                command,
+                cwd=place / "interpretdl",
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
+                **user,
+            ).returncode
+        except PermissionError as error:
+            print(f"{options.user} may not run {error.filename}: make the environment, in a clone "
+                  "that everybody may read, with a Python that everybody may run")  # fmt: skip
+            return 2
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def methods(
     if name is not None:
         say(*_about(METHODS.find(name)))
         return
-    echo_columns([each.name, each.summary] for each in METHODS.all().values())
+    echo_columns([each, summary] for each, summary in METHODS.summaries().items())
 
 
 def models() -> None:

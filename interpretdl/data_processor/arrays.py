@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageReadError, InputError
 
-__all__ = ["Batch", "as_float", "from_tensor", "plain", "read_arrays"]
+__all__ = ["Batch", "as_float", "from_tensor", "in_range", "plain", "read_arrays"]
 
 
 @dataclass(frozen=True)
@@ -129,3 +129,16 @@ def plain(array: NDArray[Any], name: str) -> NDArray[Any]:
     if isinstance(array, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array; give what masked places hold: .filled(value)")
     return np.asarray(array)
+
+
+def in_range(values: Any, dtype: Any, what: str) -> NDArray[Any]:
+    """Numbers as floats of a type.
+
+    Raises:
+        InputError: NaN, infinity, or a number that the type does not hold; `what` is named.
+    """
+    with np.errstate(over="ignore"):
+        found = np.asarray(values, dtype)
+    if not np.isfinite(found).all():
+        raise InputError(f"{what} holds NaN or Inf, or a number too large for {found.dtype}")
+    return found

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data_processor.arrays import in_range
 from ..data_processor.blur import blurred
 from ..errors import InputError
 from ..preprocessing import Preprocessing
@@ -37,8 +38,8 @@ def filled(x: Array, fill: Fill, preprocessing: Preprocessing | None) -> Array:
             pixel; a number; or an array that broadcasts to x.
 
     Raises:
-        InputError: an array that does not fit, or "black" where the preprocessing is not known or
-            is of other channels.
+        InputError: an array that does not fit, numbers that are not finite, or "black" where the
+            preprocessing is not known or is of other channels.
     """
     if isinstance(fill, str):
         if fill == "mean":
@@ -52,7 +53,7 @@ def filled(x: Array, fill: Fill, preprocessing: Preprocessing | None) -> Array:
                 "black pixel is; give it, or a number"
             )
         return np.broadcast_to(preprocessing.bounds()[0], x.shape).astype(x.dtype)
-    array = np.asarray(fill, x.dtype)
+    array = in_range(fill, x.dtype, "the fill")
     try:
         return np.broadcast_to(array, x.shape)
     except ValueError:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data_processor.arrays import in_range
 from ..data_processor.blur import blurred
 from ..errors import InputError, did_you_mean
 from ..preprocessing import Preprocessing
@@ -99,7 +100,7 @@ def _maker(
             return random
         plain = np.broadcast_to(high if name == "white" else low, (1, *shape)).astype(dtype)
         return lambda i: plain
-    array = _checked(np.asarray(baseline), x.shape, preprocessing).astype(dtype)
+    array = in_range(_checked(np.asarray(baseline), x.shape, preprocessing), dtype, "a baseline")
     return lambda i: array[i if len(array) > 1 else 0][None]
 
 
@@ -142,6 +143,4 @@ def _checked(array: Array, shape: tuple[int, ...], preprocessing: Preprocessing 
             f"a baseline must be float {list(shape[1:])}, or {list(shape)} with one for each image "
             f"(or integer pictures with the channels last); got {array.dtype} {list(given)}"
         )
-    if not np.isfinite(array).all():
-        raise InputError("a baseline holds NaN or Inf")
     return array

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data_processor.arrays import in_range
 from ..errors import InputError, TargetError
 from ..registry import register
 from ..targets import ClassScore, ScoreKind, TargetLike
@@ -238,7 +239,7 @@ class ExpectedGradientsInterpreter(Interpreter):
                 f"the background's inputs are {list(self.background.shape[1:])}, the images' "
                 f"{list(x.shape[1:])}; they must agree"
             )
-        return self.background.astype(x.dtype, copy=False)
+        return in_range(self.background, x.dtype, "the background")
 
 
 def _going_in(layer: str) -> str:

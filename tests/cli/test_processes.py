@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from interpretdl import Preprocessing, __version__
+from interpretdl import Preprocessing, __version__, registry
 from interpretdl.cli.arguments import DEFAULT_METHOD
 from interpretdl.data_processor.readers import read_images
 from interpretdl.explanation import Explanation
@@ -64,6 +64,21 @@ def test_help_imports_nothing_heavy(command: str, root: Path, tmp_path: Path) ->
     done = run(*words, cwd=tmp_path, root=root, python=("-c", HEAVY))
     assert done.stdout.startswith("Usage: ")
     assert done.stdout.endswith("imported: []\n"), done.stdout + done.stderr
+
+
+def test_methods_are_listed_without_importing_them(root: Path, tmp_path: Path) -> None:
+    done = run("methods", cwd=tmp_path, root=root, python=("-c", HEAVY))
+    *lines, imported = done.stdout.splitlines()
+    assert "paddle" not in imported
+    assert dict(line.split(maxsplit=1) for line in lines) == {
+        name: info.summary for name, info in registry.methods().items()
+    }
+
+
+def test_summaries_are_those_of_the_classes() -> None:
+    for table in (registry.METHODS, registry.EVALUATORS):
+        fresh = type(table)(table.noun, "interpretdl.none", table.own)
+        assert fresh.summaries() == {name: each.summary for name, each in table.all().items()}
 
 
 OTHERS = """

@@ -6,8 +6,10 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
+import interpretdl as it
 from interpretdl.cli.options import describe_option, parse_options
 from interpretdl.errors import InputError
 from interpretdl.registry import MethodInfo
@@ -125,3 +127,19 @@ def test_a_method_without_options_says_so() -> None:
 def test_descriptions() -> None:
     assert describe_option(KNOWN["steps"]) == "steps=50  (int)"
     assert describe_option(KNOWN["layer"]) == "layer=None  (str, list of str or none)"
+
+
+@pytest.mark.parametrize("number", [1e300, -1e300, float("inf"), float("nan")])
+def test_numbers_that_the_inputs_type_does_not_hold(number: float, toy: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
+    far = np.full((3, 8, 8), number)
+    tried = {
+        "the fill": lambda: it.Deletion(toy(), fill=number).measure(x, x, 0),
+        "a baseline": lambda: it.IntegratedGradientsInterpreter(toy()).explain(x, baselines=far),
+    }
+    if np.isfinite(number):  # else it is refused when it is read
+        background = it.ExpectedGradientsInterpreter(toy(), far[None])
+        tried["the background"] = lambda: background.explain(x)
+    for what, run in tried.items():
+        with pytest.raises(it.InputError, match=f"{what} holds NaN or Inf, or a number too large"):
+            run()
