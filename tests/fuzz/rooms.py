@@ -287,6 +287,8 @@ def _commands() -> dict[str, list[str]]:
 def _argv(draw: Any) -> Any:
     name = draw(st.sampled_from(sorted(_commands())))
     words = [name]
+    if name == "mini-broden":  # 300 scenes, if nothing is said, are 10 s of work
+        words += ["--scenes", "2"]
     if name in ("explain", "predict", "evaluate"):
         words += [draw(st.just("a.png") | _text), "--model", "tests.fuzz.rooms:tiny", "--quiet"]
     for _ in range(draw(st.integers(0, 3))):
