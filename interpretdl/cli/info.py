@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..version import __version__
-from .outcome import say
 from .tables import echo_columns
 
 __all__ = ["facts", "info"]
@@ -19,7 +18,6 @@ __all__ = ["facts", "info"]
 def info() -> None:
     """Print the versions, the processor and its speed, and the engines, for a report."""
     echo_columns([f"{name}:", value] for name, value in facts())
-    say("", "Times of methods and of their peers: python -m benchmarks, in a clone.")
 
 
 def facts() -> Iterator[tuple[str, str]]:
@@ -27,6 +25,7 @@ def facts() -> Iterator[tuple[str, str]]:
     import numpy
     import paddle
 
+    from ..probe.program import not_built
     from ..processor import FAST_PRODUCTS, this_processor
 
     yield "interpretdl", f"{__version__}, Python {platform.python_version()}"
@@ -42,6 +41,8 @@ def facts() -> Iterator[tuple[str, str]]:
     yield "processor", f"{this_processor().name or 'unknown'}; {_cores()} cores"
     yield "threads", f"OMP_NUM_THREADS {threads}"
     yield "fast products on AMD", FAST_PRODUCTS
+    reason = not_built()
+    yield "engines", "dygraph; " + (f"no onednn: {reason}" if reason else "onednn, onednn-bf16")
     yield "matrix products", f"{_products_per_second(paddle):.0f} GFLOP/s (1024 × 1024, float32)"
     yield "free memory", f"{_free(paddle):.1f} GB"
     yield "GPUs", _gpus(paddle)

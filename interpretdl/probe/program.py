@@ -25,9 +25,16 @@ try:
 except ImportError:  # before Paddle 3.3
     from paddle.jit.pir_dy2static import parameter_recorder as recorder
 
-__all__ = ["Program", "unavailable"]
+__all__ = ["Program", "not_built", "unavailable"]
 
 _PREFIX = "interpretdl-program-"
+
+
+def not_built() -> str:
+    """Why this Paddle runs no programs by oneDNN; empty where it does."""
+    core = paddle.base.core
+    compiled = getattr(core, "is_compiled_with_onednn", None) or core.is_compiled_with_mkldnn
+    return "" if compiled() else "this Paddle was built without oneDNN"
 
 
 def unavailable(model: Any) -> str:
@@ -37,9 +44,7 @@ def unavailable(model: Any) -> str:
     kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
     if kinds != {paddle.float32}:
         return "its parameters are not all float32"
-    core = paddle.base.core
-    compiled = getattr(core, "is_compiled_with_onednn", None) or core.is_compiled_with_mkldnn
-    return "" if compiled() else "this Paddle was built without oneDNN"
+    return not_built()
 
 
 class Program:

@@ -120,6 +120,10 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert not err
     lines = dict(re.findall(r"^([^:]+): +(.+)$", out, re.MULTILINE))
     assert set(lines) >= {"interpretdl", "system", "Paddle", "processor", "threads", "free memory"}
+    assert lines["engines"] in (
+        "dygraph; onednn, onednn-bf16",
+        "dygraph; no onednn: this Paddle was built without oneDNN",
+    )
     assert float(lines["matrix products"].split()[0]) > 0
     assert lines["fast products on AMD"].split(":")[0] in ("in use", "not needed", "as it was set",
                                                            "off", "not set")  # fmt: skip
