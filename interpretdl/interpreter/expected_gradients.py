@@ -85,10 +85,11 @@ def expectation(
 ) -> list[Moments]:
     """For each target the moments of `count` samples of an image; all share draws and forwards."""
     moments = [Moments(len(space.values), totals=True) for _ in targets]
-    accumulate(
-        lambda images, points: space.gradients(images, points, targets),
-        sampler, lambda image, taken: count, moments, space.batch, description,
-    )  # fmt: skip
+    with space.many(len(space.values) * count):
+        accumulate(
+            lambda images, points: space.gradients(images, points, targets),
+            sampler, lambda image, taken: count, moments, space.batch, description,
+        )  # fmt: skip
     return moments
 
 

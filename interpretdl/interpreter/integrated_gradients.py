@@ -181,10 +181,11 @@ class IntegratedGradientsInterpreter(Interpreter):
                 return taken
             return next((size for size in sizes if size > taken), taken)
 
-        taken = accumulate(
-            lambda images, points: space.gradients(images, points, [target]),
-            draw, wanted, [mean], space.batch, "integrated gradients",
-        )  # fmt: skip
+        with space.many(len(x) * sizes[0]):
+            taken = accumulate(
+                lambda images, points: space.gradients(images, points, [target]),
+                draw, wanted, [mean], space.batch, "integrated gradients",
+            )  # fmt: skip
         errors = np.array([error(i) for i in range(len(x))])
         facts = {
             "completeness_error": errors,

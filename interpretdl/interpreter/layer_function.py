@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import paddle
@@ -53,6 +54,10 @@ class LayerFunction:
     def batch(self) -> int:
         """Rows to run at once."""
         return self._probe.batch_plan(self._x) if self.shared else 1
+
+    def many(self, samples: int) -> AbstractContextManager[None]:
+        """A context in which gradients at about so many points will be asked for."""
+        return self._probe.many(samples, gradient=True)
 
     def gradients(
         self, images: NDArray[np.int64], points: Array, targets: Sequence[TargetLike]

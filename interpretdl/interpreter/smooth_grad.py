@@ -191,12 +191,13 @@ class _NoisyGradient(Interpreter):
         """
         mean = NoisyMean(self.kind, noise_amount, n_samples, tolerance, max_samples, seed)
         space = LayerFunction(self.probe, x)
-        return mean(
-            x,
-            lambda images, points: space.gradients(images, points, [target]),
-            space.batch,
-            self.info.name.replace("_", " "),
-        )
+        with space.many(len(x) * n_samples):
+            return mean(
+                x,
+                lambda images, points: space.gradients(images, points, [target]),
+                space.batch,
+                self.info.name.replace("_", " "),
+            )
 
 
 @register(

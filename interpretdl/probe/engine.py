@@ -13,27 +13,31 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
-import paddle
 
 from ..errors import InputError, quoted, warn
 from ..record import digest_of_model
-from ..tensors import from_numpy
+from .gradient_program import GradientProgram, no_gradient_program
 from .hooks import Array, Tensor, to_numpy
 from .inputs import Inputs, listed, rows_of
 from .program import Program, unavailable
 from .state import original_of
 
-__all__ = ["Engine", "EngineKind"]
+__all__ = ["Engine", "EngineKind", "GradientEngine"]
 
 EngineKind = Literal["dygraph", "onednn", "onednn-bf16"]
-Run = Callable[[Inputs], list[Tensor]]
+Run = Callable[[Inputs], "Sequence[Tensor | Array]"]
 
 _log = logging.getLogger(__name__)
 # Values that all layers give in all passes, from which on tracing pays: some 30 passes of ResNet-50
 # at 224 x 224. Not a time, so that the same call always runs, and rounds, the same way.
 _WORTH = 1e9
+# The same for gradients, of which fewer are needed: some 40 passes of EfficientNet-Lite0.
+_WORTH_GRADIENTS = 3e8
 # How far the program's values may be from the layers', of the largest.
 _WITHIN = {"onednn": 1e-5, "onednn-bf16": 0.1}
+# How much further gradients may be, in the Euclidean norm: rounding puts some activations on the
+# other side of a ReLU's kink, in float32 by the layers as well.
+_KINKS = 2000
 
 
 class Engine:
@@ -74,15 +78,20 @@ class Engine:
         if self._passes:
             yield
             return
-        self._passes, self._decided, self.begun = passes, None, False
+        self._passes, self._decided, self.begun, self.note = passes, None, False, ""
         try:
             yield
         finally:
             self._passes = 0
 
+    @property
+    def open(self) -> bool:
+        """Whether passes are announced that a program may run."""
+        return self._passes > 0 and self.kind != "dygraph"
+
     def run(
         self, model: Any, x: Inputs, names: Sequence[str], layers: Run, values: int | None
-    ) -> list[Tensor] | None:
+    ) -> list[Array] | None:
         """The output and the outputs of layers for x; None where the layers are to be run.
 
         Args:
@@ -91,7 +100,7 @@ class Engine:
             layers: runs the copy: the output and those layers' outputs.
             values: how many values all layers give for an item, None before the first run.
         """
-        if self.kind == "dygraph" or not self._passes:
+        if not self.open:
             return None
         key = (_signature(x), tuple(names))
         if self._decided is None or self._decided[0] != key:
@@ -104,7 +113,7 @@ class Engine:
         if program is None:
             return None
         try:
-            return [from_numpy(values, paddle.CPUPlace()) for values in program(x)]
+            return program(x)
         except (RuntimeError, ValueError) as error:  # such as a number of rows it was not made for
             self._decided = key, self._refused_because(key, _told(error))
             return None
@@ -113,14 +122,14 @@ class Engine:
         """The program to use, held against the layers; None for the layers."""
         if key in self._refused:
             return self._refused_because(key, self._refused[key])
-        if self.kind is None and values * self._passes < _WORTH:
-            self.note = ""
+        if self.kind is None and values * self._passes < self._worth():
             return None
-        if reason := unavailable(model):
+        if reason := self._unavailable(model):
             return self._refused_because(key, reason)
         kind = self.kind or "onednn"
-        x = rows_of(x, slice(2))
-        expected = [to_numpy(tensor) for tensor in layers(x)]
+        x = self._example(rows_of(x, slice(2)))
+        given = layers(x)
+        expected = [v if isinstance(v, np.ndarray) else to_numpy(v) for v in given]
         made_for = (*key, digest_of_model(original_of(model)))
         reason = ""
         for fresh in (False, True):  # a model may change in what no parameter shows
@@ -128,10 +137,10 @@ class Engine:
                 if fresh:
                     self._program = None
                     bfloat16 = kind == "onednn-bf16"
-                    self._program = made_for, Program(model, self._pick, x, key[1], bfloat16)
+                    self._program = made_for, self._made(model, self._pick, x, key[1], bfloat16)
                 if self._program is None or self._program[0] != made_for:
                     continue
-                off = _difference(self._program[1](x), expected)
+                off = self._difference(self._program[1](x), expected)
             except MemoryError:
                 reason = "there is no memory for its weights"
             except Exception as error:  # Paddle's compiler raises what its own mistakes raise
@@ -144,6 +153,23 @@ class Engine:
         self._program = None
         return self._refused_because(key, reason)
 
+    # -- what is other for gradients ---------------------------------------------------------------
+
+    _made: Callable[..., Program] = Program
+
+    def _worth(self) -> float:
+        return _WORTH
+
+    def _unavailable(self, model: Any) -> str:
+        return unavailable(model)
+
+    def _example(self, x: Inputs) -> Inputs:
+        """What the program is made and tried with."""
+        return x
+
+    def _difference(self, found: Sequence[Array], expected: Sequence[Array]) -> float:
+        return _difference(found, expected)
+
     def _refused_because(self, key: Any, reason: str) -> Program | None:
         """None: go on with the layers; and say why."""
         if key not in self._refused:
@@ -153,6 +179,35 @@ class Engine:
         self._refused[key] = reason
         self.note = f"dygraph: {reason}"
         return None
+
+
+class GradientEngine(Engine):
+    """The same decision for gradients of a class's score with respect to the input.
+
+    `run` is asked with inputs and classes, and with the score's name; see GradientProgram.
+    """
+
+    _made = GradientProgram
+
+    def _worth(self) -> float:
+        return _WORTH_GRADIENTS
+
+    def _unavailable(self, model: Any) -> str:
+        return unavailable(model) or no_gradient_program()
+
+    def _example(self, x: Any) -> Inputs:
+        """With noise: on a plain picture whole layers are at a kink."""
+        inputs, classes = x
+        noise = np.random.default_rng(0).standard_normal(inputs.shape)
+        size = float(np.abs(inputs).max()) or 1.0
+        return (inputs + 0.1 * size * noise).astype(inputs.dtype), classes
+
+    def _difference(self, found: Sequence[Array], expected: Sequence[Array]) -> float:
+        """Of the logits as for any program, and of the gradients by `_KINKS` less."""
+        away = np.linalg.norm(found[1].astype(np.float64) - expected[1])
+        size = float(np.linalg.norm(expected[1]))
+        gradient = float(away) / size if size else float(away)
+        return max(_difference(found[:1], expected[:1]), gradient / _KINKS)
 
 
 def _signature(x: Inputs) -> Any:

@@ -117,13 +117,16 @@ class Probe(Runs):
                 )
             )
 
-    def many(self, passes: int) -> contextlib.AbstractContextManager[None]:
-        """A context in which about so many items are run without gradient, in calls of any number.
+    def many(
+        self, passes: int, *, gradient: bool = False
+    ) -> contextlib.AbstractContextManager[None]:
+        """A context in which about so many items are run, in calls of any number, without gradient
+        or with.
 
         Where that is worth it a program runs them, see `engine`. Inside another announcement the
         outer one counts.
         """
-        return self._engine.announced(passes)
+        return (self._gradient_engine if gradient else self._engine).announced(passes)
 
     def cuts(self, x: Inputs, n: int) -> Iterator[NDArray[np.int64]]:
         """Positions in [0, n), as many as are run at once without gradient, for items like x's that
@@ -141,10 +144,10 @@ class Probe(Runs):
 
     @property
     def ran_by(self) -> str:
-        """What ran the last passes without gradient where that was decided: "onednn", or "dygraph:"
-        and why; else empty.
+        """What ran the last passes where that was decided: "onednn", or "dygraph:" and why; else
+        empty.
         """
-        return self._engine.note
+        return self._gradient_engine.note or self._engine.note
 
     def gradients(
         self,
@@ -192,11 +195,13 @@ class Probe(Runs):
         names, spatial = names_of(at)
         how = rules, edit, with_input or not (names or spatial), spatial
         targets = [as_target(target) for target in targets]
-        results = self._chunks(
-            x,
-            lambda rows, part: self._backward(part, rows, targets, names, *how),
-            group=group,
-        )
+        x = checked(x)
+        with self.many(count(x), gradient=True):
+            results = self._chunks(
+                x,
+                lambda rows, part: self._backward(part, rows, targets, names, *how),
+                group=group,
+            )
         return [concatenated(list(parts)) for parts in zip(*results, strict=True)]
 
     def layer_names(self) -> list[str]:

@@ -25,7 +25,7 @@ try:
 except ImportError:  # before Paddle 3.3
     from paddle.jit.pir_dy2static import parameter_recorder as recorder
 
-__all__ = ["Program", "not_built", "unavailable"]
+__all__ = ["Program", "not_built", "saved", "unavailable"]
 
 _PREFIX = "interpretdl-program-"
 
@@ -71,27 +71,10 @@ class Program:
         names: Sequence[str],
         bfloat16: bool = False,
     ) -> None:
-        numbers = itertools.count()
-        specs = each(x, lambda part: _specification(part, f"x{next(numbers)}"))
-        _remove_what_was_left()
-        folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
-        try:
-            with quiet_paddle(), warnings.catch_warnings(), contextlib.ExitStack() as stack:
-                warnings.simplefilter("ignore")
-                layers = dict(model.named_sublayers())
-                captured = watch(
-                    stack, lambda name: layers[name.removesuffix(INPUT)], names, None, leaves=False
-                )
-                stack.enter_context(_records())
-                traced = paddle.jit.to_static(
-                    _Traced(model, pick, captured), input_spec=[specs], full_graph=True
-                )
-                paddle.jit.save(traced, f"{folder}/model")
-                self._predictor = _predictor(Path(folder), bfloat16)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with saved(model, pick, x, names) as folder:
+            self._predictor = _predictor(folder, bfloat16)
         get = self._predictor.get_input_handle
-        self._inputs = [get(f"x{k}") for k in range(next(numbers))]
+        self._inputs = [get(f"x{k}") for k in range(len(listed(x)))]
 
     def __call__(self, x: Inputs) -> list[Array]:
         """The output, and the outputs of the layers."""
@@ -101,6 +84,35 @@ class Program:
             self._predictor.run()
         names = self._predictor.get_output_names()
         return [self._predictor.get_output_handle(name).copy_to_cpu() for name in names]
+
+
+@contextlib.contextmanager
+def saved(
+    model: Any, pick: Callable[[Any], Tensor], x: Inputs, names: Sequence[str] = ()
+) -> Iterator[Path]:
+    """A folder with the traced model, whose inputs are x0, x1, …; removed afterwards.
+
+    Paddle is quiet until then.
+    """
+    numbers = itertools.count()
+    specs = each(x, lambda part: _specification(part, f"x{next(numbers)}"))
+    _remove_what_was_left()
+    folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")
+    try:
+        with quiet_paddle(), warnings.catch_warnings(), contextlib.ExitStack() as stack:
+            warnings.simplefilter("ignore")
+            layers = dict(model.named_sublayers())
+            captured = watch(
+                stack, lambda name: layers[name.removesuffix(INPUT)], names, None, leaves=False
+            )
+            with _records():
+                traced = paddle.jit.to_static(
+                    _Traced(model, pick, captured), input_spec=[specs], full_graph=True
+                )
+                paddle.jit.save(traced, f"{folder}/model")
+            yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _dtype(part: Array) -> Any:

@@ -17,11 +17,14 @@ from ..errors import (
     UnsupportedModelError,
     did_you_mean,
 )
-from ..targets import TargetLike, checked_score
+from ..targets import ClassScore, TargetLike, checked_score, scores_of, take
+from ..targets.scores import labels_of
+from ..tensors import from_numpy
 from .batches import BatchPlan
-from .engine import Engine, EngineKind
+from .engine import Engine, EngineKind, GradientEngine
 from .hooks import (
     INPUT,
+    Array,
     Edits,
     Gradients,
     Rules,
@@ -58,7 +61,9 @@ class Runs:
         self.output, self.output_kind, self.engine = output, output_kind, engine
         self._read = OutputReader(output, output_kind)
         self._plan = BatchPlan(batch_size)
+        self._classes: dict[tuple[int, ...], int] = {}  # of models, by the shape of an item
         self._engine = Engine(engine, self._read.pick)
+        self._gradient_engine = GradientEngine(engine, self._read.pick)
 
     @property
     def _layers(self) -> dict[str, Any]:
@@ -111,7 +116,8 @@ class Runs:
             if not edit and not spatial:
                 values = self._plan.values(part)
                 found = self._engine.run(copy_of(self.model), part, names, layers, values)
-            raw, *inside = layers(part) if found is None else found
+            place = paddle.CPUPlace()
+            raw, *inside = layers(part) if found is None else [from_numpy(v, place) for v in found]
             output = self._read.logits(raw, lambda see: self._look(part, see))
             return Gradients(
                 scores=np.empty(0)
@@ -134,6 +140,52 @@ class Runs:
         spatial: Spatial | None,
     ) -> list[Gradients]:
         check_differentiable(self.model)
+        if not (names or rules or edit or spatial) and len(targets) == 1:
+            found = self._by_program(part, rows, targets[0])
+            if found is not None:
+                return [found]
+        return self._by_layers(part, rows, targets, names, rules, edit, with_input, spatial)
+
+    def _by_program(
+        self, part: Inputs, rows: NDArray[np.int64], target: TargetLike
+    ) -> Gradients | None:
+        """The input's gradient where a program is to give it."""
+        target = take(target, rows)
+        if not self._gradient_engine.open or not isinstance(target, ClassScore):
+            return None
+        if not isinstance(part, np.ndarray) or part.dtype.kind != "f":
+            return None
+        classes = self._classes.get(part.shape[1:])
+        if classes is None:
+            return None
+        labels = labels_of(target.labels, len(part), classes)
+        one_hot = np.eye(classes, dtype=np.float32)[labels]
+
+        def layers(both: Any) -> list[Array]:
+            x, one_hot = both
+            score = ClassScore(one_hot.argmax(axis=1), target.of)
+            (run,) = self._by_layers(x, np.arange(len(x)), [score], [], None, None, True, None)
+            return [run.outputs, run.input]
+
+        found = self._gradient_engine.run(
+            copy_of(self.model), (part, one_hot), [target.of], layers, self._plan.values(part)
+        )
+        if found is None:
+            return None
+        outputs, gradient = found
+        return Gradients(scores=scores_of(target, outputs), outputs=outputs, input=gradient)
+
+    def _by_layers(
+        self,
+        part: Inputs,
+        rows: NDArray[np.int64],
+        targets: Sequence[TargetLike],
+        names: list[str],
+        rules: Rules | None,
+        edit: Edits | None,
+        with_input: bool,
+        spatial: Spatial | None,
+    ) -> list[Gradients]:
         with paddle.enable_grad(), cured(quick=rules is None):
             x = self._tensors(part)
             floats = [t for t in listed(x) if t.is_floating_point()]
@@ -161,6 +213,8 @@ class Runs:
                     if active is None or active.settled(self._read.pick(raw)):
                         break
             output = self._read(raw, lambda see: self._look(part, see))
+            if output.ndim == 2 and isinstance(part, np.ndarray):
+                self._classes[part.shape[1:]] = int(output.shape[1])
             scores = [checked_score(target, rows, output) for target in targets]
             if any(s.stop_gradient for s in scores) and not (spatial and spatial.any_score):
                 reason = "does not depend on the input through differentiable operations"
@@ -171,7 +225,7 @@ class Runs:
                 inside = seen.chosen(count(part), final, scores[0], any_score)
                 names += inside  # for the batches that follow
                 if seen.overwritten(inside):
-                    return self._backward(
+                    return self._by_layers(
                         part, rows, targets, names, rules, edit, with_input, spatial
                     )
             sources = (active.leaves or floats) if active and with_input else floats
@@ -213,8 +267,8 @@ class Runs:
                 # The first batch, of this call or of all that were announced, is one item even when
                 # the plan is known: a call repeated gives the same bits.
                 planned = self.batch_plan(x, gradient=gradient)
-                begun = start > 0 if gradient else self._engine.begun
-                if not begun and self._plan.fixed is None:
+                engine = self._gradient_engine if gradient else self._engine
+                if not engine.begun and self._plan.fixed is None:
                     planned = 1
                 size = min(limit, planned, n - start)
                 size = max(group, size // group * group)
@@ -231,7 +285,7 @@ class Runs:
                     limit = size // 2
                 else:
                     start += size
-                    self._engine.begun |= not gradient
+                    engine.begun = True
         return results
 
     def _tensors(self, x: Inputs) -> Any:

@@ -1,0 +1,1 @@
+"""How fast explanations are: `python -m benchmarks --help`."""
