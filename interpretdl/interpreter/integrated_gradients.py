@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, warn
+from ..progress import progress_bar
 from ..registry import register
 from ..targets import TargetLike, settled
+from .adaptive_path import adaptive
 from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
 from .layer_function import LayerFunction
@@ -19,9 +21,11 @@ from .sampling import Moments, Samples, accumulate, at_least, counts
 
 __all__ = ["IntGradCVInterpreter", "IntegratedGradientsInterpreter", "PathRule", "quadrature"]
 
-PathRule = Literal["midpoint", "gauss_legendre", "trapezoid", "left", "right"]
+PathRule = Literal["midpoint", "gauss_legendre", "trapezoid", "left", "right", "adaptive"]
 Vector = NDArray[np.float64]
 
+# Gradients that the adaptive rule takes on a line, to 1 % from black.
+_TYPICAL = 32
 # How many times more steps hold all nodes of before, and where those stand among the new ones.
 _GROWTH = {"midpoint": (3, 1), "trapezoid": (2, 0), "left": (2, 0), "right": (2, 1)}
 
@@ -40,6 +44,8 @@ def quadrature(rule: PathRule, steps: int) -> tuple[Vector, Vector]:
     counts(steps=steps)
     if rule not in get_args(PathRule):
         raise InputError(f"rule must be one of {get_args(PathRule)}; got {rule!r}")
+    if rule == "adaptive":
+        raise InputError("rule='adaptive' sets its nodes as it goes; it has none before")
     if rule == "gauss_legendre":
         nodes, weights = np.polynomial.legendre.leggauss(steps)
         return (nodes + 1) / 2, weights / weights.sum()
@@ -99,11 +105,11 @@ class IntegratedGradientsInterpreter(Interpreter):
         target: TargetLike,
         *,
         baselines: Baselines = None,
-        steps: int = 50,
+        steps: int | None = None,
         num_random_trials: int = 10,
-        rule: PathRule = "midpoint",
+        rule: PathRule | None = None,
         tolerance: float | None = None,
-        max_steps: int = 1350,
+        max_steps: int | None = None,
         layer: str | None = None,
         seed: int = 0,
     ) -> Attribution:
@@ -112,14 +118,19 @@ class IntegratedGradientsInterpreter(Interpreter):
         Args:
             baselines: None (black), "white", "mean" (each image's mean colour), "blur", "random",
                 an array [C, H, W] or [N, C, H, W], several as [B, N, C, H, W] or in a list.
-            steps: gradients on each line; with a tolerance, to begin with.
-            rule: "midpoint" (default), "gauss_legendre", "trapezoid" (one gradient more), "left",
-                "right".
+            steps: gradients on each line (50); with a tolerance, to begin with; intervals for the
+                adaptive rule (4).
+            rule: "midpoint", "gauss_legendre", "trapezoid" (one gradient more), "left", "right", or
+                "adaptive", which needs a tolerance. None: "adaptive" with a tolerance, else
+                "midpoint".
             tolerance: largest relative completeness error |Σ R - (f(x) - f(b))| / |f(x) - f(b)|.
-                An image that does not meet it gets more steps, three times as many by the midpoint
-                rule and twice as many by the others, of which those it has are a part and are
-                used again. Not with gauss_legendre, whose nodes all move with their number.
-            max_steps: no more than these; who needs more is flagged, and a warning is given.
+                The adaptive rule halves the intervals in which the score rises by something else
+                than the gradients at their ends say. By the other rules an image that does not
+                meet it gets more steps, three times as many by the midpoint rule and twice as many
+                by the others, of which those it has are a part and are used again. Not with
+                gauss_legendre, whose nodes all move with their number.
+            max_steps: no more than these (1350; 300 for the adaptive rule, which keeps the
+                gradients of an image); who needs more is flagged, and a warning is given.
             layer: attribute to the output of this layer instead ("name:input": what goes into
                 it); the line is then between the layer's values for b and for x.
 
@@ -132,17 +143,28 @@ class IntegratedGradientsInterpreter(Interpreter):
             InputError: an option that does not fit.
             LayerNotFoundError: no layer of that name.
         """
+        if rule is None:
+            rule = "midpoint" if tolerance is None else "adaptive"
+        adapts = rule == "adaptive"
+        steps = (4 if adapts else 50) if steps is None else steps
+        max_steps = (300 if adapts else 1350) if max_steps is None else max_steps
+        if adapts:
+            counts(steps=steps)
+            if tolerance is None:
+                raise InputError("rule='adaptive' needs a tolerance=, such as 0.01")
         if tolerance is not None:
             at_least(0, tolerance=tolerance)
-            at_least(steps, max_steps=max_steps)
+            at_least(steps + adapts, max_steps=max_steps)
             if rule == "gauss_legendre":
                 raise InputError(
                     "tolerance= adds steps to those taken, and no node of gauss_legendre is one of "
-                    "its next ones; take rule='midpoint', or give steps= alone"
+                    "its next ones; take rule='adaptive', or give steps= alone"
                 )
-        nodes, weights, levels = refined(rule, steps, steps if tolerance is None else max_steps)
         lines, make = baselines_of(x, baselines, self.preprocessing, num_random_trials, seed)
         space = LayerFunction(self.probe, x, layer)
+        if adapts and tolerance is not None:
+            return self._adaptive(x, target, space, lines, make, tolerance, steps, max_steps)
+        nodes, weights, levels = refined(rule, steps, steps if tolerance is None else max_steps)
 
         @lru_cache(maxsize=1)  # samples come image by image
         def start(image: int) -> Array:
@@ -169,8 +191,7 @@ class IntegratedGradientsInterpreter(Interpreter):
 
         def error(image: int, total: float | None = None) -> float:
             total = float(mean.mean[image].sum()) if total is None else total
-            short = abs(total - rise[image])
-            return 0.0 if short == 0 else short / abs(rise[image]) if rise[image] else np.inf
+            return _relative(total - rise[image], rise[image])
 
         sizes = [lines * (n + (rule == "trapezoid")) for n in levels]
 
@@ -194,14 +215,44 @@ class IntegratedGradientsInterpreter(Interpreter):
             "score_difference": rise,
         }
         if tolerance is not None:
-            facts["converged"] = errors <= tolerance
-            if missed := int((errors > tolerance).sum()):
-                warn(
-                    f"{missed} of {len(x)} images did not meet tolerance={tolerance} within "
-                    f"max_steps={max_steps} (the worst error is {errors.max():.2g}); see "
-                    "diagnostics['converged']"
-                )
+            _flag(facts, tolerance, max_steps)
         return Attribution(mean.mean, facts, outputs=outputs)
+
+    @staticmethod
+    def _adaptive(
+        x: Array,
+        target: TargetLike,
+        space: LayerFunction,
+        lines: int,
+        make: Callable[[int], Array],
+        tolerance: float,
+        steps: int,
+        max_steps: int,
+    ) -> Attribution:
+        """By nodes where they are needed, image by image."""
+        outputs = np.concatenate([space.outputs(i, v[None]) for i, v in enumerate(space.values)])
+        target, found = settled(target, outputs), []
+        expected = len(x) * lines * _TYPICAL
+        with space.many(expected), progress_bar(0, "integrated gradients", "sample") as bar:
+            for image, value in enumerate(space.values):
+                starts = space.at(make(image))
+                ways = value - starts
+
+                def ask(line: Array, time: Array, run: Any = (image, starts, ways)) -> Any:
+                    image, starts, ways = run
+                    t = time.astype(ways.dtype).reshape(-1, *[1] * (ways.ndim - 1))
+                    bar.update(len(t))
+                    return space.slopes(image, starts[line] + t * ways[line], target)
+
+                found.append(adaptive(ask, ways, tolerance, steps, max_steps))
+        facts = {
+            "completeness_error": np.array([_relative(one.error, one.rise) for one in found]),
+            "coarse_error": np.array([_relative(one.coarse, one.rise) for one in found]),
+            "steps": np.array([one.steps for one in found]),
+            "score_difference": np.array([one.rise for one in found]),
+        }
+        _flag(facts, tolerance, max_steps)
+        return Attribution(np.stack([one.values for one in found]), facts, outputs=outputs)
 
     @staticmethod
     def _ends(space: LayerFunction, start: Callable[[int], Array]) -> tuple[Array, list[Array]]:
@@ -211,6 +262,22 @@ class IntegratedGradientsInterpreter(Interpreter):
             for image, value in enumerate(space.values)
         ]
         return np.stack([outputs[0] for outputs in found]), [outputs[1:] for outputs in found]
+
+
+def _relative(error: float, rise: float) -> float:
+    return abs(error / rise) if rise else 0.0 if error == 0 else np.inf
+
+
+def _flag(facts: dict[str, Any], tolerance: float, max_steps: int) -> None:
+    """Say which images met the tolerance, and warn where one did not."""
+    errors = facts["completeness_error"]
+    facts["converged"] = errors <= tolerance
+    if missed := int((errors > tolerance).sum()):
+        warn(
+            f"{missed} of {len(errors)} images did not meet tolerance={tolerance} within "
+            f"max_steps={max_steps} (the worst error is {errors.max():.2g}); see "
+            "diagnostics['converged']"
+        )
 
 
 class _PathMean(Moments):

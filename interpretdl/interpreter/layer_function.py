@@ -10,7 +10,8 @@ import paddle
 from numpy.typing import NDArray
 
 from ..errors import ResourceError, warn
-from ..probe import Array, Probe, Tensor
+from ..probe import Array, Gradients, Probe, Tensor
+from ..probe.hooks import concatenated
 from ..targets import TargetLike, take
 from ..tensors import from_numpy
 
@@ -67,21 +68,38 @@ class LayerFunction:
         Args:
             images: [m], which image each point belongs to (for its label).
         """
+        runs = self._runs(images, points, targets)
+        if self._layer is None:
+            return [found.input for found in runs]
+        return [found.gradients[self._layer] for found in runs]
+
+    def slopes(self, image: int, points: Array, target: TargetLike) -> tuple[Array, Array]:
+        """The target's scores, float64 [m], and their gradients, at points of one image."""
+        size = len(points) if self._layer is None else self.batch()
+        parts = [points[start : start + size] for start in range(0, len(points), size)]
+        runs = [self._runs(np.full(len(part), image), part, [target])[0] for part in parts]
+        at = str(self._layer)
+        found = [run.input if self._layer is None else run.gradients[at] for run in runs]
+        scores = np.concatenate([run.scores for run in runs]).astype(np.float64)
+        return scores, np.concatenate(found)
+
+    def _runs(
+        self, images: NDArray[np.int64], points: Array, targets: Sequence[TargetLike]
+    ) -> list[Gradients]:
         mine = [take(target, images) for target in targets]
         if self._layer is None:
-            return [found.input for found in self._probe.gradients_of(points, mine)]
+            return self._probe.gradients_of(points, mine)
         x, edit = self._with(images[0], points)
         try:
-            every = self._probe.gradients_of(x, mine, at=self._layer, edit=edit)
+            return self._probe.gradients_of(x, mine, at=self._layer, edit=edit)
         except ResourceError:
             # One image became many rows, which the probe cannot cut.
             half = len(points) // 2
             if not half:
                 raise
-            first = self.gradients(images[:half], points[:half], targets)
-            second = self.gradients(images[half:], points[half:], targets)
-            return [np.concatenate(pair) for pair in zip(first, second, strict=True)]
-        return [found.gradients[self._layer] for found in every]
+            first = self._runs(images[:half], points[:half], targets)
+            second = self._runs(images[half:], points[half:], targets)
+            return [concatenated(list(pair)) for pair in zip(first, second, strict=True)]
 
     def outputs(self, image: int, points: Array) -> Array:
         """The model's output [m, K] at points [m, ...] that belong to one image."""

@@ -51,13 +51,19 @@ def scrutinize(explanation: Explanation, info: MethodInfo) -> None:
             off &= (errors > 0.7 * coarse) & (facts["steps"] >= _STEPS)
         off = np.flatnonzero(off)
         if len(off):
-            steps = "" if coarse is None else ", and by as much with a third of the steps"
-            warn(
-                f"the {info.name} of image {off[0]} misses its sum by {errors[off[0]]:.0%}{steps}"
-                f"{_also(len(off))}: some operation of the model has another gradient than its "
-                "slope, such as a detach(), rounding or a choice, so the map leaves out what goes "
-                "through it"
+            off_by = f"the {info.name} of image {off[0]} misses its sum by {errors[off[0]]:.0%}"
+            why = (
+                "some operation of the model has another gradient than its slope, such as a "
+                "detach(), rounding or a choice, so the map leaves out what goes through it"
             )
+            if coarse is None:
+                warn(f"{off_by}{_also(len(off))}: {why}")
+            else:
+                warn(
+                    f"{off_by}, and by as much with a third of the steps{_also(len(off))}: either "
+                    "the score rises on a small part of the path, where tolerance=0.01 sets more "
+                    f"steps, or {why}"
+                )
 
 
 def _also(count: int) -> str:

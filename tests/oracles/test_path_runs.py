@@ -84,7 +84,7 @@ def test_an_error_of_nothing_meets_a_tolerance_of_nothing(method: str) -> None:
     found = attributed(interpreter, x, np.array([0, 2]), "logit", tolerance=0.0, **options)
     assert found.diagnostics["converged"].all()
     if options:
-        assert found.diagnostics["steps"].tolist() == [4, 4]
+        assert found.diagnostics["steps"].tolist() == [5, 5]
         assert found.diagnostics["completeness_error"].tolist() == [0, 0]
 
 

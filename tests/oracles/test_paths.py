@@ -374,7 +374,13 @@ def test_a_layers_attribution(layer: str) -> None:
         ({"baselines": "random", "num_random_trials": 0}, "num_random_trials must be"),
         ({"tolerance": 0.1, "rule": "gauss_legendre"}, "no node of gauss_legendre"),
         ({"tolerance": -1.0}, "tolerance must be"),
-        ({"tolerance": 0.1, "max_steps": 3}, "max_steps must be a number, at least 50"),
+        ({"tolerance": 0.1, "max_steps": 3}, "max_steps must be a number, at least 5"),
+        (
+            {"tolerance": 0.1, "rule": "midpoint", "max_steps": 3},
+            "max_steps must be a number, at least 50",
+        ),
+        ({"rule": "adaptive"}, "rule='adaptive' needs a tolerance="),
+        ({"tolerance": 0.1, "steps": 0}, "steps must be a whole number, at least 1"),
         ({"gradient_of": "odds"}, "the score must be one of"),
     ],
 )
