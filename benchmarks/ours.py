@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -35,8 +36,8 @@ def prepared(folder: Path, case: dict[str, Any], threads: int) -> Work:
 
     def attribution(name: str, passes: dict[str, float], **options: Any) -> Work:
         interpreter = it.registry.find(name).cls(model)
-        interpreter_run = partial(interpreter.attribute, x, target, **options)
-        return Work(lambda: values(interpreter_run()), lambda: {"passes": passes})
+        run = partial(interpreter.attribute, x, target, **options)
+        return Work(lambda: values(run()), lambda: {"passes": passes})
 
     if method in CAMS:
         return attribution(method, {"forward": n}, target_layer_name=layer)
@@ -67,7 +68,7 @@ def _explained(model: Any, given: Any, samples: int, layer: str) -> Work:
     """`explain` of one picture: class, layer, map and its size."""
     interpreter = it.GradCAMInterpreter(model)
     run = partial(interpreter.explain, given["x"][:1])
-    return Work(lambda: run().heatmap, lambda: {"passes": {"forward": 1}})
+    return Work(lambda: run().heatmap(), lambda: {"passes": {"forward": 1}})
 
 
 def _channels(name: str, counted: str, kind: str) -> Callable[..., Work]:
@@ -119,10 +120,23 @@ def _complete(model: Any, given: Any, samples: int, layer: str) -> Work:
     return Work(run, facts)
 
 
+def _dissection(model: Any, given: Any, samples: int, layer: str) -> Work:
+    """Two passes over a data set: thresholds and strongest images, then counting."""
+    folder = Path(tempfile.mkdtemp())
+    data = it.dissection.Broden(it.dissection.mini_broden(folder / "data", scenes=samples))
+
+    def run() -> Any:
+        it.dissect(model, data, layer, folder / "out", restart=True, report=False)
+        return np.load(folder / "out" / f"{layer}-thresholds.npz")["thresholds"]
+
+    return Work(run, lambda: {"passes": {"program": 2 * len(data)}})
+
+
 SPECIAL: dict[str, Callable[..., Work]] = {
     "grad_cam_explain": _explained,
     "score_cam": _channels("score_cam", "forwards", "program"),
     "ablation_cam": _channels("ablation_cam", "ablations", ""),
     "deletion": _deletion,
+    "dissection": _dissection,
     "completeness": _complete,
 }

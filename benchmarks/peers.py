@@ -222,18 +222,20 @@ def _expected(model: Any, x: Any, labels: Any, given: Any, samples: int) -> Work
 def _deletion(model: Any, x: Any, labels: Any, given: Any, samples: int) -> Work:
     """Written out, as no peer has it: pixels become the mean colour, most relevant first."""
     order = given["heat"].flatten().argsort(descending=True, stable=True)
-    mean = x.mean(dim=(2, 3)).repeat(len(order), 1)[:, :, None].permute(2, 1, 0)
+    ends = np.rint(np.linspace(0, len(order), samples + 1)).astype(int)
+
+    def curve(image: Any, label: Any) -> Any:
+        mean, scores = image.mean(dim=(1, 2)), []
+        for some in np.split(ends, range(BATCH, len(ends), BATCH)):
+            images = image.flatten(1).repeat(len(some), 1, 1)
+            for one, end in zip(images, some, strict=True):
+                one[:, order[:end]] = mean[:, None]
+            scores.append(model(images.reshape(-1, *image.shape))[:, label])
+        return torch.cat(scores)
 
     def run() -> Any:
-        scores = []
-        ends = np.rint(np.linspace(0, len(order), samples + 1)).astype(int)
         with torch.no_grad():
-            for some in np.split(ends, range(BATCH, len(ends), BATCH)):
-                images = x.flatten(2).repeat(len(some), 1, 1)
-                for image, end in zip(images, some, strict=True):
-                    image[:, order[:end]] = mean[0][:, order[:end]]
-                scores.append(model(images.reshape(-1, *x.shape[1:]))[:, labels[0]])
-        return torch.cat(scores)
+            return torch.stack([curve(*pair) for pair in zip(x, labels, strict=True)])
 
     return Work(run)
 

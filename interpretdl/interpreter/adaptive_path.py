@@ -27,13 +27,15 @@ class PathIntegral:
         values: float64, the mean over the lines of ∫ gradient dt · way.
         rise: the score's rise, mean over the lines.
         error: how far Σ values is from it, absolute.
-        coarse: the same with a third of the nodes; NaN where there were none so few.
+        gross: the same with the intervals' errors without their signs, which may cancel.
+        coarse: `error` with a third of the nodes; NaN where there were none so few.
         steps: gradients on each line, rounded up.
     """
 
     values: NDArray[np.float64]
     rise: float
     error: float
+    gross: float
     coarse: float
     steps: int
 
@@ -90,8 +92,8 @@ def adaptive(ask: Ask, ways: Array, tolerance: float, first: int, most: int) -> 
             values += w / lines * gradient * ways[k]
         start += len(part)
     coarse = [error for count, error in errors if 3 * count <= len(time)]
-    steps = -(-len(time) // lines)
-    return PathIntegral(values, rise, error, coarse[-1] if coarse else float("nan"), steps)
+    steps, gross = -(-len(time) // lines), float(np.abs(missing).sum()) / lines
+    return PathIntegral(values, rise, error, gross, coarse[-1] if coarse else np.nan, steps)
 
 
 def _slopes(gradients: Array, ways: Array) -> NDArray[np.float64]:

@@ -137,7 +137,8 @@ class IntegratedGradientsInterpreter(Interpreter):
         Returns:
             float64 [N, C, H, W], or the layer's shape. Diagnostics, each [N]: "completeness_error",
             "coarse_error" (by a third of the steps), "steps", "score_difference" f(x) - f(b), and
-            with a tolerance "converged".
+            with a tolerance "converged"; by the adaptive rule "absolute_error", the sum of the
+            intervals' errors without their signs, in which they cannot cancel.
 
         Raises:
             InputError: an option that does not fit.
@@ -247,6 +248,7 @@ class IntegratedGradientsInterpreter(Interpreter):
                 found.append(adaptive(ask, ways, tolerance, steps, max_steps))
         facts = {
             "completeness_error": np.array([_relative(one.error, one.rise) for one in found]),
+            "absolute_error": np.array([_relative(one.gross, one.rise) for one in found]),
             "coarse_error": np.array([_relative(one.coarse, one.rise) for one in found]),
             "steps": np.array([one.steps for one in found]),
             "score_difference": np.array([one.rise for one in found]),

@@ -41,11 +41,13 @@ class Probe(Runs):
         batch_size: most images in one run; None plans it from the memory that is free.
         output_kind: "logits" or "probabilities" (a model that ends in a softmax: its logarithm
             is then taken as the logits); None notices a softmax and warns once.
-        engine: what runs passes without gradient. "dygraph": Paddle's layers. "onednn": a program
-            traced from them, run by oneDNN on the CPU, whose outputs are held against the layers'
-            (1e-5 of the largest) before it is used; where it cannot be had the layers run, with a
-            warning. "onednn-bf16": likewise in bfloat16, faster and far less exact. None: a
-            program where so many passes are to come that tracing, some seconds, pays.
+        engine: what runs forward passes, and gradients of a class's score by the input.
+            "dygraph": Paddle's layers. "onednn": a program traced from them, run by oneDNN on the
+            CPU, whose outputs are held against the layers' (1e-5 of the largest; gradients 2 %,
+            for the kinks of ReLUs) before it is used; where it cannot be had the layers run, with
+            a warning. "onednn-bf16": likewise in bfloat16, faster and far less exact, no
+            gradients. None: a program where so many passes are to come that tracing, some
+            seconds, pays.
 
     Raises:
         InputError: an argument that does not fit.

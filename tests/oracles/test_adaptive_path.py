@@ -104,6 +104,8 @@ def test_by_hand(tolerance: float, first: int) -> None:
             error, rel=1e-5, abs=1e-9
         )
     assert found.diagnostics["converged"].all()
+    facts = found.diagnostics
+    assert (facts["absolute_error"] >= facts["completeness_error"] * (1 - 1e-6)).all()
 
 
 def test_it_is_the_integral_in_few_steps() -> None:

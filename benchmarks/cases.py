@@ -1,0 +1,86 @@
+"""What is measured, against what, and which part of it is the goal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+MODELS = ("resnet50", "efficientnet_lite0", "vgg16")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table.
+
+    Args:
+        method: what runs, a name in `ours` and, where there is a peer, in `peers`.
+        model: of the zoo.
+        batch: images at once.
+        samples: steps, noisy copies, channels; whatever the method takes many of.
+        peer: the library that does the same; "" for none.
+        goal: the largest part of the peer's time that meets the goal; 0 for no goal.
+        floor: the same for the floor's time.
+        alike: whether both compute the same map; else they are only correlated, because they draw
+            their own noise or define the method differently.
+    """
+
+    method: str
+    model: str
+    batch: int = 1
+    samples: int = 0
+    peer: str = ""
+    goal: float = 0.0
+    floor: float = 1.05
+    alike: bool = True
+
+    @property
+    def name(self) -> str:
+        """Unique, and what --only chooses by."""
+        parts = [self.model, self.method]
+        parts += [f"{self.samples}"] if self.samples else []
+        parts += [f"batch {self.batch}"] if self.batch > 1 else []
+        return ", ".join(parts)
+
+
+def cases(quick: bool, only: str | None) -> list[Case]:
+    """Those whose name fits the pattern, in the table's order."""
+    models = ("efficientnet_lite0",) if quick else MODELS
+    found = [case for model in models for case in _of(model, quick)]
+    return [case for case in found if only is None or fnmatch(case.name, f"*{only}*")]
+
+
+def _of(model: str, quick: bool) -> Iterator[Case]:
+    many = 16 if quick else 50
+    channels = 48 if quick else {"efficientnet_lite0": 640, "resnet50": 128, "vgg16": 64}[model]
+    yield Case("gradient", model, 8, 0, "captum", 1.0)
+    # captum's guided backpropagation knows nn.ReLU only.
+    yield Case("guided_bp", model, 8, 0, "" if model == "efficientnet_lite0" else "captum")
+    yield Case("grad_cam_explain", model, 1, 0, "pytorch-grad-cam", 0.5, 1.5, alike=False)
+    yield Case("grad_cam", model, 8, 0, "pytorch-grad-cam", 0.5, 1.1, alike=False)
+    yield Case("layer_cam", model, 8, 0, "pytorch-grad-cam", 0.0, 1.1, alike=False)
+    for rule in ("epsilon_plus", "epsilon_alpha2_beta1", "epsilon_gamma_box"):
+        yield Case(f"lrp_{rule}", model, 1, 0, "zennit", 0.5)
+        if not quick and model != "vgg16":
+            yield Case(f"lrp_{rule}", model, 8, 0, "zennit", 0.5)
+    yield Case("integrated_gradients", model, 1, many, "captum", 1.0)
+    yield Case("smooth_grad", model, 1, many, "captum", 1.0, alike=False)
+    yield Case("expected_gradients", model, 1, many, "SHAP", 0.0, alike=False)
+    yield Case("completeness", model, 1, 4, "captum", 0.8, alike=False)
+    yield Case("score_cam", model, 1, channels, "pytorch-grad-cam", 0.5, alike=False)
+    yield Case("ablation_cam", model, 1, channels, "pytorch-grad-cam", 0.5, 0.0, alike=False)
+    yield Case("deletion", model, 8, 20, "torch", 0.5)
+    if model != "vgg16":
+        yield Case("dissection", model, 1, 32 if quick else 96, floor=2.0)
+
+
+REASONS: dict[tuple[str, str, str], str] = {}
+"""(method, model or "*", "peer" or "floor") -> why a goal is missed, from a profile."""
+
+
+def reason(case: Case, against: str) -> str:
+    """Why the case misses its goal, where it is known."""
+    for model in (case.model, "*"):
+        if text := REASONS.get((case.method, model, against)):
+            return text
+    return ""
