@@ -152,6 +152,8 @@ def difference(ours: Any, theirs: Any, alike: bool) -> float:
     pytorch-grad-cam gives its maps enlarged and scaled to [0, 1], image by image.
     """
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    if ours.ndim == theirs.ndim == 4 and ours.shape[1] == 1:  # relevance, channels summed
+        theirs = theirs.sum(axis=1, keepdims=True)
     if ours.shape != theirs.shape:
         ours = np.stack([_enlarged(one, theirs.shape[-2:]) for one in ours])
         ours = np.stack([(one - one.min()) / (np.ptp(one) or 1) for one in ours])

@@ -56,7 +56,7 @@ def prepared(folder: Path, case: dict[str, Any], threads: int) -> Work:
         interpreter = it.ExpectedGradientsInterpreter(model, given["x"])
         run = partial(interpreter.attribute, x, target, nsamples=samples)
         return Work(lambda: values(run()), lambda: {"passes": {"gradient": n * samples}})
-    return SPECIAL[method](model, given, samples, layer)
+    return SPECIAL[method](model, {**given, "wanted": range(n)}, samples, layer)
 
 
 def values(found: Any) -> Any:

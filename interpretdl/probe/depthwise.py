@@ -21,6 +21,8 @@ __all__ = ["depthwise_conv2d"]
 # Positions of the input up to which a convolution is written as a product of matrices. They have
 # positions² values for each channel: 11 MB for 1152 channels of 7 x 7.
 _FEW = 64
+# Images from which on the product is faster, although its matrices are made anew each time.
+_IMAGES = 4
 
 Pads = tuple[int, int, int, int]
 
@@ -39,7 +41,7 @@ def depthwise_conv2d(original: Callable[..., Any]) -> Callable[..., Any]:
         if not all(plain):
             return original(x, weight, *settings)
         pads = _pads(paddings, algorithm, size, kernel, strides)
-        if size[0] * size[1] <= _FEW:
+        if size[0] * size[1] <= _FEW and x.shape[0] >= _IMAGES:
             return _product(x, weight, pads, tuple(strides))
         if list(strides) == [1, 1] and kernel == (3, 3) and max(pads) <= 2:
             return _Flipped.apply(x, weight, original, pads, settings)

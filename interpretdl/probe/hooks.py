@@ -65,6 +65,9 @@ class RulesRun(Protocol):
     """After the forward pass: tensors t whose sum of t * gradient is the input's relevance;
     empty when that is the input alone."""
 
+    looks: bool
+    """Whether it looks at the graph, in which operations must then be Paddle's own."""
+
     def begin(self, x: Tensor) -> Tensor:
         """Called with the input; returns what the model is given."""
 

@@ -88,16 +88,21 @@ def _places_of(name: str) -> list[tuple[Any, str]]:
     return known[1]
 
 
-def cured(*names: str, quick: bool = False) -> contextlib.AbstractContextManager[None]:
+def cured(*names: str) -> contextlib.AbstractContextManager[None]:
     """Compute rightly, in runs with gradients, what Paddle's backward pass computes wrongly.
 
     Args:
         names: the operations to cure; none are all.
-        quick: also those that it computes slowly. What runs then is other operations, which rules
-            and the census of a graph would not know.
     """
-    chosen = {name: _CURES[name] for name in names or _CURES}
-    return intercepted(chosen | (_QUICK if quick else {}))
+    return intercepted({name: _CURES[name] for name in names or _CURES})
+
+
+def quickened() -> contextlib.AbstractContextManager[None]:
+    """Compute quickly, in runs with gradients, what Paddle's backward pass computes slowly.
+
+    What runs then is other operations, which who looks at the graph would not know.
+    """
+    return intercepted(_QUICK)
 
 
 def _layer_norm(original: Operation) -> Operation:

@@ -34,7 +34,7 @@ from .hooks import (
     watch,
 )
 from .inputs import Inputs, call, checked, count, each, in_place_of, listed, rows_of, tensors
-from .operations import cured
+from .operations import cured, quickened
 from .output import OutputKind, OutputReader
 from .spatial import Seen, Spatial
 from .state import as_it_was, check_differentiable, copy_of, place_of, refuse_program
@@ -186,7 +186,7 @@ class Runs:
         with_input: bool,
         spatial: Spatial | None,
     ) -> list[Gradients]:
-        with paddle.enable_grad(), cured(quick=rules is None):
+        with paddle.enable_grad(), cured():
             x = self._tensors(part)
             floats = [t for t in listed(x) if t.is_floating_point()]
             if with_input and not floats:
@@ -204,6 +204,8 @@ class Runs:
                     active = (
                         stack.enter_context(rules.applied(copy_of(self.model))) if rules else None
                     )
+                    if active is None or not active.looks:
+                        stack.enter_context(quickened())
                     captured = watch(stack, self.layer, names, edit, leaves=True)
                     seen = Seen(stack, copy_of(self.model), names or None) if spatial else None
                     self._plan.measure(stack, self._layers.values(), x, True)

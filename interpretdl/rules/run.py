@@ -117,7 +117,8 @@ class Run:
         )
         self._known = self._plan.inspected.setdefault(kind, set())
         self._inspection = Inspection() if inspect or not self._known else None
-        self._observer = None if self._inspection else composite.observer
+        self.looks = self._inspection is not None
+        self._observer = None if self.looks else composite.observer
         self._layers = Layers(self._plan)
         self._course: list[tuple[str, str]] = []
         # For each of the first linear layers, what the first rule's carriers are when they arrive.

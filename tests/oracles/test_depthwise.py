@@ -10,7 +10,7 @@ import pytest
 from paddle import nn
 
 from interpretdl.probe import Probe
-from interpretdl.probe.operations import cured
+from interpretdl.probe.operations import quickened
 
 Array = Any
 
@@ -55,7 +55,7 @@ def test_the_gradient_by_plain_loops(
     x = paddle.to_tensor(rng.normal(size=(2, 4, *size)).astype(np.float32), stop_gradient=False)
     shown = rng.normal(size=layer(x).shape).astype(np.float32)
     plain = layer(x)
-    with cured(quick=True):
+    with quickened():
         y = layer(x)
         (found,) = paddle.grad(y, x, paddle.to_tensor(shown), retain_graph=True)
         (again,) = paddle.grad(y, x, paddle.to_tensor(2 * shown))
