@@ -71,7 +71,7 @@ def _line(result: Result) -> str:
     parts = [f"{1000 * result.wall['ours'][1] / result.case.batch:.0f} ms an image"]
     parts += [f"{ratio[1]:.2f} of {name}" for name, ratio in result.ratios.items()]
     if result.difference is not None:
-        parts.append(f"maps {result.difference:.1e} apart")
+        parts.append(f"maps {result.difference:.1e} apart, r = {result.correlation:.4f}")
     return ", ".join(parts)
 
 

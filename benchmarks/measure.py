@@ -28,7 +28,7 @@ class Result:
             for all images and MB.
         first: seconds of the first run.
         ratios: "floor", "peer" -> quartiles of ours / theirs, each pair from one round.
-        difference: of the maps: largest difference of the largest value, or 1 - correlation.
+        difference, correlation: of the two maps; the largest difference, of the largest value.
         facts: what the processes said of themselves.
     """
 
@@ -39,6 +39,7 @@ class Result:
     first: dict[str, float] = field(default_factory=dict)
     ratios: dict[str, list[float]] = field(default_factory=dict)
     difference: float | None = None
+    correlation: float | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     failure: str = ""
 
@@ -137,7 +138,9 @@ def measured(case: Case, folder: Path, peers: str | None, threads: int, repeats:
             ratios = [r["ours"]["wall"] / (factor * r[name]["wall"]) for r in rounds]
             result.ratios[name] = quartiles(ratios)
     if "peer" in arrays:
-        result.difference = difference(arrays["ours"], arrays["peer"], case.alike)
+        ours, theirs = comparable(arrays["ours"], arrays["peer"])
+        result.difference = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+        result.correlation = float(np.corrcoef(ours.ravel(), theirs.ravel())[0, 1])
     return result
 
 
@@ -146,20 +149,18 @@ def quartiles(values: list[float]) -> list[float]:
     return [float(q) for q in np.quantile(values, (0.25, 0.5, 0.75))]
 
 
-def difference(ours: Any, theirs: Any, alike: bool) -> float:
-    """How far two maps are apart, see `Result`; of other sizes after enlarging the smaller.
+def comparable(ours: Any, theirs: Any) -> tuple[Any, Any]:
+    """The two maps in one shape: relevance summed over channels, the smaller enlarged.
 
     pytorch-grad-cam gives its maps enlarged and scaled to [0, 1], image by image.
     """
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-    if ours.ndim == theirs.ndim == 4 and ours.shape[1] == 1:  # relevance, channels summed
+    if ours.ndim == theirs.ndim == 4 and ours.shape[1] == 1:
         theirs = theirs.sum(axis=1, keepdims=True)
     if ours.shape != theirs.shape:
         ours = np.stack([_enlarged(one, theirs.shape[-2:]) for one in ours])
         ours = np.stack([(one - one.min()) / (np.ptp(one) or 1) for one in ours])
-    if alike:
-        return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
-    return 1 - float(np.corrcoef(ours.ravel(), theirs.ravel())[0, 1])
+    return ours, theirs
 
 
 def _enlarged(heat: Any, size: tuple[int, int]) -> Any:

@@ -66,7 +66,7 @@ def _table(rows: Sequence[Result]) -> str:
             f"{case.floor}" if "floor" in row.ratios else "",
             " / ".join(f"{row.memory[name][1]:.0f}" for name in ("ours", "peer")
                        if name in row.memory),
-            "" if row.difference is None else _difference(row),
+            "" if row.correlation is None else _difference(row),
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *notes]).rstrip()
@@ -87,10 +87,8 @@ def _ratio(row: Result, against: str, goal: float, notes: list[str]) -> str:
 
 
 def _difference(row: Result) -> str:
-    assert row.difference is not None
-    if row.case.alike:
-        return f"{row.difference:.0e}"
-    return f"r = {1 - row.difference:.3f}"
+    alike = f"{row.difference:.0e}, " if row.case.alike else ""
+    return f"{alike}r = {row.correlation:.4f}"
 
 
 def chart(results: Sequence[Result], path: Path) -> None:
