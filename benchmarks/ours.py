@@ -56,7 +56,7 @@ def prepared(folder: Path, case: dict[str, Any], threads: int) -> Work:
         interpreter = it.ExpectedGradientsInterpreter(model, given["x"])
         run = partial(interpreter.attribute, x, target, nsamples=samples)
         return Work(lambda: values(run()), lambda: {"passes": {"gradient": n * samples}})
-    return SPECIAL[method](model, {**given, "wanted": range(n)}, samples, layer)
+    return SPECIAL[method](model, {**given, "batch": n}, samples, layer)
 
 
 def values(found: Any) -> Any:
@@ -97,9 +97,11 @@ def _channels(name: str, counted: str, kind: str) -> Callable[..., Work]:
 
 
 def _deletion(model: Any, given: Any, samples: int, layer: str) -> Work:
-    evaluator = it.Deletion(model, steps=samples, gradient_of="logit")
-    run = partial(evaluator.measure, given["x"][:1], given["heat"], given["labels"][:1])
-    return Work(lambda: run().curves["deletion"][0], lambda: {"passes": {"program": samples + 1}})
+    evaluator, n = it.Deletion(model, steps=samples, gradient_of="logit"), given["batch"]
+    heat = np.broadcast_to(given["heat"], (n, *given["heat"].shape[1:]))
+    run = partial(evaluator.measure, given["x"][:n], heat, given["labels"][:n])
+    passes = {"program": n * (samples + 1)}
+    return Work(lambda: run().curves["deletion"], lambda: {"passes": passes})
 
 
 def _complete(model: Any, given: Any, samples: int, layer: str) -> Work:

@@ -271,7 +271,7 @@ def test_batches_are_planned_from_what_is_free(toy: Any, monkeypatch: Any) -> No
     monkeypatch.setattr("interpretdl.probe.batches.free_bytes", lambda place: 0)
     assert probe.batch_plan(x) == 1
     monkeypatch.setattr("interpretdl.probe.batches.free_bytes", lambda place: 1 << 60)
-    assert probe.batch_plan(x) == planned == 8
+    assert probe.batch_plan(x) == planned == 4  # 8 without gradient
     assert probe.batch_plan(images(2, size=16)) == 1  # another shape is measured anew
     assert Probe(model, batch_size=3).batch_plan(x) == 3
 
