@@ -266,7 +266,7 @@ def test_batches_are_planned_from_what_is_free(toy: Any, monkeypatch: Any) -> No
     assert probe.batch_plan(x) == 1  # nothing is known yet
     probe.gradients(x, ClassScore(0))
     planned = probe.batch_plan(x)
-    assert list(small.sizes) == [1, planned, planned, 20 - 1 - 2 * planned]
+    assert list(small.sizes) == [1, *[planned] * 4, 20 - 1 - 4 * planned]
     # A few images' worth of memory: fewer at once.
     monkeypatch.setattr("interpretdl.probe.batches.free_bytes", lambda place: 0)
     assert probe.batch_plan(x) == 1
