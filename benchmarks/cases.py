@@ -75,8 +75,46 @@ def _of(model: str, quick: bool) -> Iterator[Case]:
     yield Case("dissection", model, 1, 32 if quick else 48, floor=2.0)
 
 
-REASONS: dict[tuple[str, str, str], str] = {}
-"""(method, model or "*", "peer" or "floor") -> why a goal is missed, from a profile."""
+_PASSES = "Paddle's own passes take nearly all of it: the floor is above the goal or close to it."
+_LAYERS = (
+    "copying the model's layers, meeting each of them and making the picture come on top of one "
+    "forward pass, and do not grow with the network: 10 to 40 ms."
+)
+_RULES = (
+    "the floor is without what rules do besides passes: changed weights, stabilizers, and sums and "
+    "quotients of each layer's output."
+)
+REASONS: dict[tuple[str, str, str], str] = {
+    ("gradient", "*", "peer"): (
+        "Paddle's layers: the floor by itself is no faster than torch. One batch is not worth a "
+        "program, which is faster than torch, see integrated gradients."
+    ),
+    ("gradient", "*", "floor"): "the first image alone, in which is learned how many fit.",
+    ("guided_bp", "*", "floor"): "rules for each ReLU, and the first image alone.",
+    ("grad_cam_explain", "*", "peer"): f"{_PASSES} Besides, {_LAYERS}",
+    ("grad_cam_explain", "*", "floor"): _LAYERS,
+    ("grad_cam", "*", "peer"): _PASSES,
+    ("grad_cam", "*", "floor"): f"the first image alone; {_LAYERS}",
+    ("integrated_gradients", "*", "peer"): _PASSES,
+    ("completeness", "*", "floor"): (
+        "few nodes are asked for at once, and a program is held against the layers first."
+    ),
+    ("score_cam", "*", "floor"): "masks are made and laid over the picture for every channel.",
+    ("score_cam", "*", "peer"): (
+        "with so few channels the layers run: a program pays from about a hundred passes of this "
+        "network, see the lines of other models."
+    ),
+}
+for _rule in ("epsilon_plus", "epsilon_alpha2_beta1", "epsilon_gamma_box"):
+    REASONS[f"lrp_{_rule}", "*", "floor"] = _RULES
+    REASONS[f"lrp_{_rule}", "efficientnet_lite0", "peer"] = (
+        "Paddle's depthwise convolutions take 40 to 60 % of the time, forward and backward; "
+        "torch's 5 × 5 ones are 3 to 10 times as fast. No program runs with rules."
+    )
+    REASONS[f"lrp_{_rule}", "*", "peer"] = (
+        "Paddle's passes are 1.1 to 1.3 times as long as torch's, see gradient."
+    )
+"""(method, model or "*", "peer" or "floor") -> why a goal is missed, from profiles."""
 
 
 def reason(case: Case, against: str) -> str:

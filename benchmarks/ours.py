@@ -19,11 +19,11 @@ CAMS = ("grad_cam", "grad_cam_plus_plus", "layer_cam")
 LRP = {
     "lrp_epsilon": {"gradient": 1},
     "lrp_epsilon_plus": {"gradient": 1, "forward": 1},
-    "lrp_epsilon_alpha2_beta1": {"gradient": 2},
-    "lrp_epsilon_gamma_box": {"gradient": 1, "forward": 1},
+    "lrp_epsilon_alpha2_beta1": {"gradient": 2, "forward": 1},
+    "lrp_epsilon_gamma_box": {"gradient": 2, "forward": 1},
 }
-"""Passes an image where inputs are not negative: the forward pass, one more for each part of the
-weights that is used, and a backward pass through each part."""
+"""Passes an image where inputs are not negative: the layers' own forward pass, and one forward and
+one backward pass through each changed weight: one for z⁺, two for αβ and for γ."""
 
 
 def prepared(folder: Path, case: dict[str, Any], threads: int) -> Work:
