@@ -31,8 +31,9 @@ _log = logging.getLogger(__name__)
 # Values that all layers give in all passes, from which on tracing pays: some 30 passes of ResNet-50
 # at 224 x 224. Not a time, so that the same call always runs, and rounds, the same way.
 _WORTH = 1e9
-# The same for gradients, of which fewer are needed: some 40 passes of EfficientNet-Lite0.
-_WORTH_GRADIENTS = 3e8
+# The same for gradients, of which fewer are needed: some 40 passes of EfficientNet-Lite0, and never
+# fewer than these, as large networks take longer to trace.
+_WORTH_GRADIENTS, _GRADIENTS = 3e8, 20
 # How far the program's values may be from the layers', of the largest.
 _WITHIN = {"onednn": 1e-5, "onednn-bf16": 0.1}
 # How much further gradients may be, in the Euclidean norm: rounding puts some activations on the
@@ -190,7 +191,7 @@ class GradientEngine(Engine):
     _made = GradientProgram
 
     def _worth(self) -> float:
-        return _WORTH_GRADIENTS
+        return _WORTH_GRADIENTS if self._passes >= _GRADIENTS else float("inf")
 
     def _unavailable(self, model: Any) -> str:
         return unavailable(model) or no_gradient_program()

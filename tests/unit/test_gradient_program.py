@@ -41,6 +41,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tracing pays from the first pass."""
     monkeypatch.setattr(engine, "_WORTH_GRADIENTS", 0)
+    monkeypatch.setattr(engine, "_GRADIENTS", 0)
 
 
 def distance(found: Any, expected: Any) -> float:
@@ -108,6 +109,7 @@ def test_every_family(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {"output": output_of(name), "batch_size": 2}
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_WORTH_GRADIENTS", 0)
+        patch.setattr(engine, "_GRADIENTS", 0)
         patch.setattr(engine, "_KINKS", 1e9)
         patch.setitem(engine._WITHIN, "onednn", 10)
         probe = Probe(model, **given)
