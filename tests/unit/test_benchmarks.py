@@ -75,7 +75,7 @@ def test_a_goal_that_is_missed_has_its_reason(monkeypatch: pytest.MonkeyPatch) -
     text = report.markdown([result(1.2)], machine)
     assert "**1.20 (1.20–1.20)** captum" in text
     assert "- gradient, 8, peer 1.20 > 1.0: because." in text
-    assert reason(Case("gradient", "vgg16"), "floor") == ""
+    assert reason(Case("of no kind", "vgg16"), "floor") == ""
 
 
 def test_the_page_and_the_chart(tmp_path: Path) -> None:
