@@ -9,7 +9,7 @@ INSTALL = $(PY) -m pip install --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-hard test-versions check fuzz mutants table clean
+.PHONY: help demo test test-hard test-versions check fuzz mutants docs table clean
 .NOTPARALLEL:        # demo and test install into one environment
 .DELETE_ON_ERROR:
 
@@ -22,6 +22,7 @@ help:
 	@echo "make check   ruff, mypy --strict and the tests"
 	@echo "make fuzz    feed hostile values to all that reads what a user gives, for SECONDS=60"
 	@echo "make mutants changes the code a little, 400 times, and sees whether an oracle notices"
+	@echo "make docs    build the documentation as a site into out/site"
 	@echo "make table   write the README's table of methods anew"
 	@echo "make clean   remove .venv, out and everything built"
 	@echo "PYTHON=python3.12 make …   chooses the Python that .venv is made with"
@@ -45,6 +46,11 @@ $(VENV)/.demo: $(VENV)/.created $(METADATA)
 $(VENV)/.test: $(VENV)/.created $(METADATA)
 	@echo "Installing what the tests need (about 1.5 GB on disk, a minute or two) …"
 	@$(INSTALL) -r requirements.txt -e ".[demo,dev]"
+	@touch $(VENV)/.demo $@
+
+$(VENV)/.docs: $(VENV)/.created $(METADATA)
+	@echo "Installing what the documentation needs (about 1.5 GB on disk, a minute or two) …"
+	@$(INSTALL) -r requirements.txt -e ".[demo,docs]"
 	@touch $(VENV)/.demo $@
 
 demo: $(VENV)/.demo
@@ -83,6 +89,10 @@ $(MUTANTS)/.ready: $(VENV)/.test
 
 mutants: $(MUTANTS)/.ready
 	@$(MUTANTS)/bin/python -m tests.mutants $(MUTANTS_ARGS)
+
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "Wrote out/site/index.html"
 
 table: $(VENV)/.demo
 	@$(PY) -c 'from interpretdl.cli.tables import write_table; write_table("README.md")'

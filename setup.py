@@ -54,6 +54,12 @@ setup(
             "ipykernel>=6.29",
             "types-tqdm",
         ],
+        # `make docs`; mkdocs 2 has no plugins
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.6",
+            "mkdocstrings[python]>=0.30",
+        ],
     },
     entry_points={"console_scripts": ["interpretdl = interpretdl.cli:main"]},
     classifiers=[
