@@ -102,6 +102,19 @@ REASONS: dict[tuple[str, str, str], str] = {
     ("completeness", "*", "floor"): (
         "few nodes are asked for at once, and a program is held against the layers first."
     ),
+    ("smooth_grad", "*", "peer"): "as for integrated gradients.",
+    ("deletion", "*", "peer"): (
+        "84 passes are too few for a program, which pays from about a hundred of this network; the "
+        "layers take as long as torch's."
+    ),
+    ("deletion", "*", "floor"): (
+        "pixels are sorted and pictures made with NumPy, and the program is held against the "
+        "layers for each call."
+    ),
+    ("dissection", "*", "floor"): (
+        "the floor is by a program. 96 passes are too few for one: by the layers they take 80 % of "
+        "the time; the rest are masks at the labels' size, thresholds and files."
+    ),
     ("score_cam", "*", "floor"): "masks are made and laid over the picture for every channel.",
     ("score_cam", "*", "peer"): (
         "with so few channels the layers run: a program pays from about a hundred passes of this "

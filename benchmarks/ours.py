@@ -128,7 +128,7 @@ def _dissection(model: Any, given: Any, samples: int, layer: str) -> Work:
     data = it.dissection.Broden(it.dissection.mini_broden(folder / "data", scenes=samples))
 
     def run() -> Any:
-        it.dissect(model, data, layer, folder / "out", restart=True, report=False)
+        it.dissection.dissect(model, data, layer, folder / "out", restart=True, report=False)
         return np.load(folder / "out" / f"{layer}-thresholds.npz")["thresholds"]
 
     return Work(run, lambda: {"passes": {"program": 2 * len(data)}})

@@ -1,6 +1,7 @@
 """The names that `import interpretdl` gives. Importing this imports Paddle."""
 
 from . import dissection, evaluator, feature_visualization, interpreter, lrp_model
+from .drawing import Explanations, grid, image_plot
 from .errors import (
     ImageReadError,
     InputError,
@@ -13,19 +14,21 @@ from .errors import (
     WeightsError,
 )
 from .evaluator import *  # noqa: F403  # every evaluator that is registered
-from .explanation import Explanation, grid
+from .explanation import Explanation
 from .interpreter import *  # noqa: F403  # every method that is registered
 from .preprocessing import IMAGENET, Preprocessing
 from .probe import Probe
 from .progress import show_progress
-from .targets import ClassScore, DetectionScore, SegmentationScore, Target
+from .targets import ChannelScore, ClassScore, DetectionScore, SegmentationScore, Target
 from .version import __version__
 
 __all__ = [
     "IMAGENET",
+    "ChannelScore",
     "ClassScore",
     "DetectionScore",
     "Explanation",
+    "Explanations",
     "ImageReadError",
     "InputError",
     "InterpretError",
@@ -43,6 +46,7 @@ __all__ = [
     "dissection",
     "feature_visualization",
     "grid",
+    "image_plot",
     "lrp_model",
     "show_progress",
 ]

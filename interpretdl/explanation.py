@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .targets import ClassScore, TargetLike, take
+from .registry import METHODS
+from .targets import ChannelScore, ClassScore, TargetLike, take
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Explanation", "grid"]
+__all__ = ["Explanation"]
 
 _FORMAT = "interpretdl explanation 1"
 _HTML_IMAGES = 8
@@ -172,7 +173,9 @@ class Explanation:
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """The explained class of each image by name; "score" where the target is not a class."""
+        """The explained class of each image by name, or channel; "score" for other targets."""
+        if isinstance(self.target, ChannelScore):
+            return self.target.names(len(self))
         return tuple(self._name(int(label)) for label in self.labels)
 
     def top(self, k: int = 5) -> list[list[tuple[int, str, float]]]:
@@ -195,13 +198,19 @@ class Explanation:
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """For each image the class and its probability, "tiger cat  0.385"; else its score."""
+        """For each image the class and its probability, "tiger cat  0.385"; else its score.
+
+        Of methods whose map does not depend on it: "any class, such as tiger cat  0.385".
+        """
+        known = METHODS.all().get(self.method)
+        blind = "any class, such as " if known and known.class_blind else ""
         texts = []
         for i, name in enumerate(self.label_names):
             probability = self.probability(i)
             number = f"{self.scores[i]:.4g}" if probability is None else f"{probability:.3f}"
             short = name if len(name) <= 60 else name[:59] + "…"
-            texts.append(f"{short}  {number}")
+            prefix = blind if self.labels[i] >= 0 else ""
+            texts.append(f"{prefix}{short}  {number}")
         return tuple(texts)
 
     # -- pictures ---------------------------------------------------------------------------------
@@ -262,6 +271,24 @@ class Explanation:
             signed=signed, original=original, scale=scale, share=share,
         )  # fmt: skip
 
+    def show(self, style: str = "overlay", **options: Any) -> None:
+        """Show the picture, where there is a notebook or a display; options as `plot` has them."""
+        from .data_processor.showing import show
+
+        show(self.plot(style, **options))
+
+    def _settings(self) -> dict[str, Any]:
+        """The parameters that are not what the method takes by itself."""
+        known = METHODS.all().get(self.method)
+        usual = {name: p.default for name, p in known.options.items()} if known else {}
+        usual |= dict.fromkeys(("label", "resize_to", "crop_to", "frame"))
+        facts = ("model", "version", "input_shape")
+        return {
+            name: value
+            for name, value in self.parameters.items()
+            if name not in facts and not (name in usual and value == usual[name])
+        }
+
     def _repr_html_(self) -> str:
         from .data_processor.canvas import png_of
         from .data_processor.files import encodable
@@ -280,7 +307,7 @@ class Explanation:
             lines.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
         rows = "".join(f"<tr>{line}</tr>" for line in lines)
         more = len(self) - len(part)
-        options = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        options = ", ".join(f"{name}={value!r}" for name, value in self._settings().items())
         text = f"{self.method}({options})" + (f", and {more} more images" if more else "")
         heads = "".join(f"<th>{h}</th>" for h in ("image", "class", "probability", "score"))
         return encodable(
@@ -351,46 +378,3 @@ class Explanation:
             return cls(**{**content, **arrays})
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is damaged: {error}; make it again with save()") from error
-
-
-def grid(
-    explanations: Sequence[Explanation],
-    *,
-    style: str = "overlay",
-    colormap: str | None = None,
-    original: bool = True,
-    signed: bool | None = None,
-    scale: str | None = None,
-    share: float = 0.2,
-) -> Figure:
-    """Several methods side by side: a row for each image, a column for each explanation.
-
-    Args:
-        explanations: of the same images, in the same order.
-        original: a first column with the pictures.
-        signed: None draws signed maps if all methods are signed or the style is "signed", else
-            sizes.
-        style, colormap, scale, share: see `interpretdl.data_processor.visualizer.plot_grid`;
-            "heatmap" and "signed" share one scale over the whole figure.
-
-    Returns:
-        a matplotlib Figure.
-
-    Raises:
-        InputError: no explanation, or their images differ.
-    """
-    from .data_processor.visualizer import plot_grid
-
-    if not explanations:
-        raise InputError("nothing to draw: give at least one explanation")
-    first = explanations[0]
-    for i, other in enumerate(explanations):
-        if not np.array_equal(other._pictures(), first._pictures()):
-            raise InputError(f"explanation {i} ({other.method}) is of other images than the first")
-    if signed is None:
-        signed = style == "signed" or all(one.signed for one in explanations)
-    return plot_grid(
-        first._pictures(), [one.heatmap(signed) for one in explanations],
-        [one.titles for one in explanations], methods=[one.method for one in explanations],
-        style=style, colormap=colormap, signed=signed, original=original, scale=scale, share=share,
-    )  # fmt: skip

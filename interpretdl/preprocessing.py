@@ -106,6 +106,13 @@ class Preprocessing:
             np.rint(x.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
         )
 
+    def pictures(self, inputs: NDArray[Any]) -> NDArray[np.uint8]:
+        """Network input [N, C, H, W] as pictures uint8 [N, H, W, 3] that a person can look at."""
+        images = self.restore(inputs)
+        if images.shape[-1] == 1:
+            return np.repeat(images, 3, axis=-1)
+        return np.ascontiguousarray(images[..., :3])
+
     def bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Smallest and largest input that a pixel can give, each float32 [1, C, 1, 1]."""
         mean, std = self._per_channel(self.mean), self._per_channel(self.std)

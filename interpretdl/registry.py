@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .errors import InputError, did_you_mean, warn
 from .hints import hints_of
 
 __all__ = [
+    "BLIND",
     "EVALUATORS",
     "METHODS",
     "EvaluatorInfo",
@@ -30,6 +32,9 @@ __all__ = [
     "register",
     "register_evaluator",
 ]
+
+BLIND = " Nearly the same map for every class."
+"""What is said of a method that is class_blind."""
 
 Layout = Literal["nchw", "n1hw", "nhw"]
 Kind = Literal["pictures", "arrays"]
@@ -107,16 +112,29 @@ class Registry(Generic[_InfoType]):
         return dict(sorted(found.items()))
 
     def find(self, name: str) -> _InfoType:
-        """What is registered under a name.
+        """What is registered under a name, or is called so: "Grad-CAM", "GradCAMInterpreter".
 
         Raises:
             InputError: nothing is; close matches are named.
         """
         known = self.all()
         if name not in known:
-            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            same = [info for info in known.values() if _plain_name(name) in _names(info)]
+            if len(same) == 1:
+                return same[0]
+            hint = did_you_mean(str(name), known) or f"; there are {', '.join(known)}"
             raise InputError(f"no {self.noun} {name!r}{hint}")
         return known[name]
+
+
+def _plain_name(name: object) -> str:
+    """Letters and digits of a name, without the words that all classes have."""
+    text = str(name).casefold().replace("+", "plus").replace("²", "squared")
+    return re.sub("[^a-z0-9]|interpreter|evaluator", "", text)
+
+
+def _names(info: Any) -> set[str]:
+    return {_plain_name(each) for each in (info.name, info.cls.__name__, *info.aliases)}
 
 
 @dataclass(frozen=True)
@@ -137,6 +155,7 @@ class MethodInfo:
         inputs: what it explains: "pictures" [N, C, H, W]; "arrays" of any rank.
         paper: authors, title, year.
         url: where the paper is.
+        class_blind: whether the map is nearly the same whatever the class.
         aliases: further names of the class, as InterpretDL has them.
         setup: extra constructor arguments for a model and a batch x, for methods that need some.
     """
@@ -151,13 +170,14 @@ class MethodInfo:
     inputs: frozenset[Kind]
     paper: str
     url: str
+    class_blind: bool = False
     aliases: tuple[str, ...] = ()
     setup: Callable[[Any, Any], dict[str, Any]] | None = None
 
     @property
     def summary(self) -> str:
-        """First sentence of the class's documentation."""
-        return _summary(self.cls)
+        """First sentence of the class's documentation, and whether the class makes a difference."""
+        return _summary(self.cls) + (BLIND if self.class_blind else "")
 
     @property
     def options(self) -> dict[str, inspect.Parameter]:
@@ -240,6 +260,7 @@ def register(
     random: bool = False,
     one_pass: bool = False,
     inputs: Sequence[Kind] = ("pictures",),
+    class_blind: bool = False,
     aliases: tuple[str, ...] = (),
     setup: Callable[[Any, Any], dict[str, Any]] | None = None,
 ) -> Callable[[_Class], _Class]:
@@ -248,7 +269,7 @@ def register(
     def enter(cls: _Class) -> _Class:
         info = MethodInfo(
             name, cls, layout, signed, needs_layer, random, one_pass, frozenset(inputs),
-            paper, url, aliases, setup,
+            paper, url, class_blind, aliases, setup,
         )  # fmt: skip
         METHODS.add(info)
         cls.info = info  # type: ignore[attr-defined]  # every Interpreter declares it
@@ -303,9 +324,11 @@ def _registered(tree: ast.Module) -> Iterator[tuple[str, str]]:
                 case ast.Call(
                     func=ast.Name(id="register" | "register_evaluator"),
                     args=[ast.Constant(value=str(name)), *_],
+                    keywords=facts,
                 ):
                     text = ast.get_docstring(node)  # type: ignore[arg-type]  # it is a class
-                    yield name, (text or "").partition("\n")[0]
+                    blind = any(each.arg == "class_blind" for each in facts)
+                    yield name, (text or "").partition("\n")[0] + (BLIND if blind else "")
 
 
 def _summary(cls: type[Any]) -> str:

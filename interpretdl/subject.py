@@ -99,6 +99,14 @@ class Subject:
         probe = Probe(p.model, None, p.output, batch_size, p.output_kind, p.engine)
         return replace(self, probe=probe)
 
+    def at_layer(self, name: str) -> Subject:
+        """The part of the model that ends with that layer, which has no classes.
+
+        Raises:
+            LayerNotFoundError: no such layer.
+        """
+        return replace(self, probe=self.probe.at_layer(name), class_names=None)
+
     def read(
         self,
         inputs: Any,

@@ -12,6 +12,7 @@ import typer
 
 from ..errors import InterpretError
 from ..version import __version__
+from .compare import compare
 from .dissect import dissect, mini_broden
 from .evaluate import evaluate
 from .explain import explain, predict
@@ -40,7 +41,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for _command in (explain, predict, evaluate, methods, models, dissect, mini_broden, info):
+for _command in (
+    explain, compare, predict, evaluate, methods, models, dissect, mini_broden, info,
+):  # fmt: skip
     app.command()(_command)  # named as its function, with a hyphen for an underscore
 
 

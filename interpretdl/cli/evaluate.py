@@ -70,7 +70,7 @@ def evaluate(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="Write the table and figures as a page.",
+            help="Write a report as one HTML file: table, spread, maps, curves and settings.",
             parser=arg.given_path,
         ),
     ] = None,

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import os
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import ImageReadError, InputError, InterpretError, InterpretWarning
 from . import arguments as arg
-from .outcome import for_each
+from .outcome import for_each, say
 from .pictures import find_pictures, save_paths
 
 if TYPE_CHECKING:
+    from ..explanation import Explanation
     from ..interpreter.base import Interpreter
 
 __all__ = ["explain", "predict"]
+
+_AT_ONCE = 8  # pictures of a folder that are explained together
 
 
 def explain(
@@ -89,7 +98,7 @@ def explain(
     interpreter = info.cls(
         subject_of(model, weights, pretrained, output, output_kind, device, batch_size, engine)
     )
-    drawing = {"style": style, "colormap": colormap}
+    drawing: dict[str, Any] = {"style": style, "colormap": colormap}
     drawing = {name: value for name, value in drawing.items() if value is not None}
 
     finished = None
@@ -105,8 +114,10 @@ def explain(
         )
         finished = Finished(targets[paths[0]].parent, settings)
 
+    explained = _Explained(interpreter, paths, wanted, options, batch_size or _AT_ONCE)
+
     def make(path: Path) -> list[str]:
-        explanation = interpreter.explain(path, label=wanted, **options)
+        explanation = explained(path)
         explanation.save(targets[path], **drawing)
         lines: list[str] = interpreter.report(explanation, top)
         return lines
@@ -118,6 +129,55 @@ def explain(
 
     complete = finished.forget if finished else None
     for_each(paths, one, "explain", quiet, complete)
+
+
+class _Explained:
+    """Explanations of pictures in turn, made for several at once.
+
+    A method that draws random numbers does so by a picture's place, so it gets one at a time.
+    """
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        paths: list[Path],
+        label: Any,
+        options: dict[str, Any],
+        size: int,
+    ) -> None:
+        self._interpreter, self._options = interpreter, {"label": label, **options}
+        self._paths, self._size = paths, 1 if interpreter.info.random else size
+        self._ready: dict[Path, Explanation | ImageReadError] = {}
+
+    def __call__(self, path: Path) -> Explanation:
+        if path not in self._ready:
+            self._ready.clear()
+            first = self._paths.index(path)
+            self._together(self._paths[first : first + self._size])
+        found = self._ready.get(path)
+        if isinstance(found, ImageReadError):
+            raise found
+        return self._explain(path) if found is None else found
+
+    def _explain(self, inputs: Any) -> Explanation:
+        return self._interpreter.explain(inputs, **self._options)
+
+    def _together(self, paths: list[Path]) -> None:
+        """Explain these at once where that can be done."""
+        if len(paths) < 2:
+            return
+        try:
+            with warnings.catch_warnings():
+                # said in the end, of all pictures
+                warnings.filterwarnings("ignore", "input [0-9]+ is left out", InterpretWarning)
+                found = self._explain(list(paths))
+        except InterpretError:  # such as pictures of several sizes: each alone then says what it is
+            self._size = 1
+            return
+        read = iter(found)
+        for i, path in enumerate(paths):
+            failure = found.failures.get(i)
+            self._ready[path] = next(read) if failure is None else ImageReadError(failure)
 
 
 def _settings(interpreter: Interpreter, options: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -150,6 +210,13 @@ def predict(
     device: arg.Device = None,
     batch_size: arg.BatchSize = None,
     engine: arg.Engine = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object for each picture, one a line.")
+    ] = False,
+    as_csv: Annotated[
+        bool,
+        typer.Option("--csv", help="Print a table: image, rank, index, name, probability."),
+    ] = False,
     quiet: arg.Quiet = False,
 ) -> None:
     """Print the most likely classes of pictures."""
@@ -159,21 +226,37 @@ def predict(
     from ..targets import ClassScore, scores_of
     from .models import subject_of
 
+    if as_json and as_csv:
+        raise InputError("give --json or --csv, not both")
     paths = find_pictures(images)
     subject = subject_of(
         model, weights, pretrained, output, output_kind, device, batch_size, engine
     )
+    if as_csv:
+        say(_csv([("image", "rank", "index", "name", "probability")]))
 
     def one(path: Path) -> list[str]:
         logits = subject.probe.logits(subject.read(path).inputs)
         best = np.argsort(-logits[0], kind="stable")[:top]
         chances = scores_of(ClassScore(best, "probability"), np.repeat(logits, len(best), axis=0))
         names = subject.names(logits.shape[1])
-        return prediction_lines(
-            [
-                (int(i), names[i] if names else f"class {i}", chance)
-                for i, chance in zip(best, chances, strict=True)
-            ]
-        )
+        found = [
+            (int(i), names[i] if names else f"class {i}", float(chance))
+            for i, chance in zip(best, chances, strict=True)
+        ]
+        if as_json:
+            keys = ("index", "name", "probability")
+            rows = [dict(zip(keys, one, strict=True)) for one in found]
+            return [json.dumps({"image": str(path), "predictions": rows})]
+        if as_csv:
+            return [_csv([(path, rank, *one)]) for rank, one in enumerate(found, 1)]
+        return prediction_lines(found)
 
-    for_each(paths, one, "predict", quiet)
+    listed = as_json or as_csv
+    for_each(paths, one, "predict", quiet and not listed, headed=not listed)
+
+
+def _csv(rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().rstrip("\n")

@@ -43,8 +43,13 @@ def for_each(
     verb: str,
     quiet: bool,
     complete: Callable[[], None] | None = None,
+    *,
+    headed: bool = True,
 ) -> None:
     """Do the work for each path and print the lines that it returns; in the end call `complete`.
+
+    Args:
+        headed: where there are several, print the path above its lines.
 
     Raises:
         typer.Exit: some or all of several pictures could not be read.
@@ -63,7 +68,7 @@ def for_each(
             else:
                 if not quiet:
                     bar.clear()
-                    say(*([f"{path}:", *lines] if several else lines))
+                    say(*([f"{path}:", *lines] if several and headed else lines))
             bar.update()
     if complete:
         complete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,4 +91,14 @@ def _about(info: MethodInfo) -> list[str]:
         "",
         "Options (--option NAME=VALUE):",
         *(f"  {describe_option(option)}" for option in info.options.values()),
+        *_composites(info),
     ]
+
+
+def _composites(info: MethodInfo) -> list[str]:
+    if "composite" not in info.options:
+        return []
+    from ..rules.composites import COMPOSITES
+
+    text = textwrap.fill(", ".join(COMPOSITES), 90, initial_indent="  ", subsequent_indent="  ")
+    return ["", "Composites:", *text.splitlines()]

@@ -14,6 +14,8 @@ from typing import Any
 from matplotlib import font_manager, rcParams
 from matplotlib.figure import Figure
 
+from ..errors import warn
+
 __all__ = ["Canvas", "png_of", "write_text"]
 
 # fonts with signs that matplotlib's own lacks, in the order of preference
@@ -58,15 +60,44 @@ def drawable(text: str) -> tuple[str, list[str]]:
 
     Line breaks and control characters become spaces; a character that no font here has becomes
     the replacement character, which is what a reader expects of a text that cannot be shown.
+
+    Warns:
+        InterpretWarning: no installed font has some of the characters; names one to install.
     """
     text = "".join(c if c.isprintable() else " " for c in text).strip()
     if text.isascii():
         return text, list(rcParams["font.family"])
     fonts = _fonts(tuple(rcParams["font.family"]))
+    families = [name for name, _ in fonts]
     known = frozenset().union(*(codes for _, codes in fonts))
+    missing = []
+    for c in dict.fromkeys(c for c in text if ord(c) not in known):
+        other = _family_with(ord(c))
+        families += [other] if other and other not in families else []
+        missing += [] if other else [c]
+    if missing:
+        warn(
+            f"no font that matplotlib knows has {' '.join(missing[:5])!r}, so it is drawn as an "
+            "unknown character; install one, for Chinese, Japanese and Korean Noto Sans CJK (on "
+            "Debian and Ubuntu `apt install fonts-noto-cjk`), and remove matplotlib's font cache "
+            "(matplotlib.get_cachedir())"
+        )
     unknown = "\N{REPLACEMENT CHARACTER}" if 0xFFFD in known else "?"
-    text = "".join(c if ord(c) in known else unknown for c in text)
-    return text, [name for name, _ in fonts]
+    return "".join(unknown if c in missing else c for c in text), families
+
+
+@functools.lru_cache(maxsize=4096)
+def _family_with(code: int) -> str | None:
+    """Any installed family that has a character."""
+    for file, family in {
+        font.fname: font.name for font in font_manager.fontManager.ttflist
+    }.items():
+        try:
+            if code in font_manager.get_font(file).get_charmap():
+                return family
+        except (OSError, RuntimeError):  # a font that was removed, or that is damaged
+            continue
+    return None
 
 
 def write_text(setter: Any, text: str, width: int, heading: str = "", **style: Any) -> None:

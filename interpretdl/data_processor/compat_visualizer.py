@@ -1,8 +1,8 @@
 """The drawing helpers of InterpretDL 0.8, under its names, with its arguments and shapes.
 
-What differs: a map without contrast is drawn as zeros instead of NaN; "overlay_threshold" draws
-the mask it is given; grey pictures are saved grey; nothing needs OpenCV, and without a display or
-a notebook showing does nothing.
+What differs: a map without contrast is drawn as zeros instead of NaN; "overlay_threshold" draws a
+map where it is above zero; grey pictures are saved grey; nothing needs OpenCV, whose colours are
+met within a level of 255; without a display or a notebook showing does nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, did_you_mean
 from .files import atomic_path, check_writable
-from .heatmaps import check_choice, colormap_of, heatmap_of
+from .heatmaps import check_choice, heatmap_of
 from .showing import in_notebook, show
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "overlay_threshold",
     "save_image",
     "show_vis_explanation",
+    "sp_to_array",
     "sp_weights_to_image_explanation",
     "visualize_text",
 ]
@@ -44,9 +45,9 @@ def explanation_to_vis(
     Args:
         batched_image: uint8 [1, H, W, 3] or [H, W, 3] with one map; [N, H, W, 3] with N maps.
         explanation: [h, w], or [N, h, w]; of any size, it is resized bilinearly.
-        style: "grayscale" (99th percentile is white), "heatmap" (jet, smallest to largest value),
-            "overlay_grayscale" and "overlay_heatmap" (0.4 of it over 0.6 of the picture),
-            "overlay_threshold" (values above zero in green).
+        style: "grayscale" (99th percentile is white), "heatmap" (OpenCV's jet, from
+            smallest to largest), "overlay_grayscale" and "overlay_heatmap" (0.4 of it over 0.6 of the
+            picture), "overlay_threshold" (values above zero in green).
 
     Returns:
         uint8 [H, W, 3], with "grayscale" [H, W]; for [N, h, w] the same with N in front.
@@ -65,15 +66,18 @@ def explanation_to_vis(
             f"{list(np.shape(batched_image))} and maps {list(np.shape(explanation))}"
         )
     draw: dict[str, Callable[[NDArray[np.uint8], NDArray[Any]], NDArray[np.uint8]]] = {
-        "grayscale": lambda image, one: _grayscale(one),
-        "heatmap": lambda image, one: _heatmap(one),
-        "overlay_grayscale": overlay_grayscale,
+        "grayscale": lambda image, one: _grayscale(_sized(one, image)),
+        "heatmap": lambda image, one: _heatmap(one, (image.shape[1], image.shape[0])),
+        "overlay_grayscale": lambda image, one: overlay_grayscale(image, _sized(one, image)),
         "overlay_heatmap": overlay_heatmap,
-        "overlay_threshold": lambda image, one: overlay_threshold(image, one > 0),
+        "overlay_threshold": lambda image, one: overlay_threshold(image, _sized(one, image) > 0),
     }
-    maps = heatmap_of(maps, (images.shape[1], images.shape[2]), signed=True)
     result = np.stack([draw[style](image, one) for image, one in zip(images, maps, strict=True)])
     return result[0] if single else result
+
+
+def _sized(explanation: NDArray[Any], image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return heatmap_of(explanation[None], (image.shape[0], image.shape[1]), signed=True)[0, :, :]
 
 
 def _unit(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
@@ -87,9 +91,16 @@ def _grayscale(explanation: NDArray[Any], percentile: float = 99) -> NDArray[np.
     return (_unit(explanation, float(np.min(explanation)), high) * 255).astype(np.uint8)
 
 
-def _heatmap(explanation: NDArray[Any]) -> NDArray[np.uint8]:
+def _heatmap(
+    explanation: NDArray[Any], resize_shape: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """uint8 [h, w, 3], of the (width, height) given, in OpenCV's jet colours."""
     unit = _unit(explanation, float(np.min(explanation)), float(np.max(explanation)))
-    return np.asarray(np.rint(colormap_of("jet")(unit)[..., :3] * 255), np.uint8)
+    if resize_shape is not None:
+        unit = heatmap_of(unit[None], (resize_shape[1], resize_shape[0]), signed=True)[0]
+    level = np.floor(255 * unit)[..., None]
+    colours = 382.5 - np.abs(4 * level - 255 * np.array([3, 2, 1]))  # peaks of red, green, blue
+    return np.asarray(np.rint(colours.clip(0, 255)), np.uint8)
 
 
 def _mix(top: NDArray[Any], image: NDArray[np.uint8], weight: float) -> NDArray[np.uint8]:
@@ -111,16 +122,34 @@ def overlay_grayscale(
 
 def overlay_heatmap(image: NDArray[np.uint8], explanation: NDArray[Any]) -> NDArray[np.uint8]:
     """uint8 [H, W, 3]: the map, [h, w] of any size, in jet colours over the picture."""
-    one = heatmap_of(explanation[None], (image.shape[0], image.shape[1]), signed=True)[0]
-    return _mix(_heatmap(one), image, 0.4)
+    return _mix(_heatmap(explanation, (image.shape[1], image.shape[0])), image, 0.4)
 
 
 def overlay_threshold(
     image: NDArray[np.uint8], explanation_mask: NDArray[Any]
 ) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3]: where the mask [H, W] of 0 and 1 is 1, green over the picture."""
-    mask = np.asarray(explanation_mask, np.uint8) * np.uint8(255)
+    """uint8 [H, W, 3]: the mask [H, W], 0 to 1, in green over the picture."""
+    mask = (255 * np.clip(np.asarray(explanation_mask, np.float64), 0, 1)).astype(np.uint8)
     return _mix(_green(image, mask), image, 0.6)
+
+
+def sp_to_array(
+    segments: NDArray[np.integer[Any]], sp_weights_list: Sequence[tuple[int, float]]
+) -> NDArray[np.float32]:
+    """Superpixels' weights as a map.
+
+    Args:
+        segments: [H, W], each pixel's superpixel.
+        sp_weights_list: pairs of superpixel and weight; the others are 0.
+
+    Returns:
+        float32 [H, W].
+    """
+    segments = np.asarray(segments)
+    found = np.zeros(segments.shape, np.float32)
+    for superpixel, weight in sp_weights_list:
+        found[segments == superpixel] = weight
+    return found
 
 
 def sp_weights_to_image_explanation(

@@ -63,8 +63,10 @@ def fit(
     return image[top : top + crop, left : left + crop]
 
 
-def resize_short(image: Pixels, size: int, how: str, max_pixels: int, name: str) -> Pixels:
-    """uint8 [H, W, C] with its short edge resized to `size` pixels; raises as `fit`."""
+def resize_short(
+    image: NDArray[Any], size: int, how: str, max_pixels: int, name: str
+) -> NDArray[Any]:
+    """uint8 [H, W, C], or floats [H, W, 1], with the short edge resized; raises as `fit`."""
     if not isinstance(how, str) or how not in _RESAMPLE:
         given = reprlib.repr(how) if isinstance(how, str) else f"of type {type(how).__name__}"
         known = ", ".join(_RESAMPLE) + did_you_mean(given.strip("'"), _RESAMPLE)
@@ -86,9 +88,9 @@ def resize_short(image: Pixels, size: int, how: str, max_pixels: int, name: str)
 
 
 def resize_image(
-    img: NDArray[np.uint8], target_size: int, interpolation: str | int = "bilinear"
-) -> Pixels:
-    """Picture uint8 [H, W, C] with its short edge resized to `target_size` pixels.
+    img: NDArray[Any], target_size: int, interpolation: str | int = "bilinear"
+) -> NDArray[Any]:
+    """Picture uint8 or float32 [H, W, C] with its short edge resized to `target_size` pixels.
 
     Antialiased, unlike OpenCV's. `interpolation` is a name ("nearest", "bilinear", "bicubic",
     "lanczos") or OpenCV's number for one.
@@ -97,7 +99,14 @@ def resize_image(
     if isinstance(how, int):
         how = _CV2.get(how, str(whole_number(how, "interpolation", least=0)))
     size = whole_number(target_size, "target_size")
-    return resize_short(img, size, how, DEFAULT_MAX_PIXELS, "img")
+    if np.ndim(img) != 3 or img.dtype.kind != "f":
+        return resize_short(img, size, how, DEFAULT_MAX_PIXELS, "img")
+    planes = np.asarray(img, np.float32)[..., None, :]  # Pillow knows floats of one channel only
+    resized = [
+        resize_short(planes[..., i], size, how, DEFAULT_MAX_PIXELS, "img")
+        for i in range(img.shape[2])
+    ]
+    return np.concatenate(resized, axis=2)
 
 
 def crop_image(

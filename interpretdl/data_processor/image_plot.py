@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .heatmaps import BAD, grey_of, limit_of
+from .heatmaps import BAD, grey_of, heatmap_of, limit_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,8 @@ def image_plot(
     summed values' sizes over the whole figure.
 
     Args:
-        values: k arrays [N, C, H, W], or one array [N, k, C, H, W] or [N, C, H, W].
+        values: k arrays [N, C, h, w], or one array [N, k, C, h, w] or [N, C, h, w]; h and w are
+            enlarged to the picture's.
         pixels: the pictures, uint8 in 0..255 or float in 0..1, [N, H, W, 3], [N, H, W, 1],
             [N, H, W] or [N, C, H, W] with C of 1 or 3.
         labels: a text above each map, [N][k], or the k texts of every row.
@@ -50,8 +51,12 @@ def image_plot(
     from .canvas import Canvas, write_text
 
     maps = _maps(values)
-    n, k, height, width = maps.shape
-    pictures = _pictures(pixels, (n, height, width))
+    n, k = maps.shape[:2]
+    pictures = _pictures(pixels, n)
+    height, width = pictures.shape[1:3]
+    flat = maps.reshape(n * k, *maps.shape[2:])
+    resized = heatmap_of(flat, (height, width), signed=True).astype(np.float64)
+    maps = resized.reshape(n, k, height, width)
     texts = _labels(labels, n, k)
 
     limit = limit_of(maps)
@@ -108,15 +113,15 @@ def _maps(values: Sequence[NDArray[Any]] | NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(array.sum(axis=2, dtype=np.float64))
 
 
-def _pictures(pixels: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _pictures(pixels: NDArray[Any], n: int) -> NDArray[np.uint8]:
     array = np.asarray(pixels)
     if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[-1] not in (1, 3):
         array = array.transpose(0, 2, 3, 1)
     if array.ndim == 3:
         array = array[..., None]
-    if array.ndim != 4 or array.shape[:3] != shape or array.shape[-1] not in (1, 3):
+    if array.ndim != 4 or len(array) != n or array.shape[-1] not in (1, 3):
         raise InputError(
-            f"pixels must be {list(shape)} with 1 or 3 channels, like the values; got "
+            f"pixels must be {n} pictures, as the values are, with 1 or 3 channels; got "
             f"{list(np.shape(pixels))}"
         )
     if array.dtype != np.uint8:

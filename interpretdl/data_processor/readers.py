@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageReadError, InputError
+from ..pickles.plain import read_dictionary, read_plain
 from ..preprocessing import IMAGENET, Preprocessing, whole_number
 from .arrays import Batch, as_float, from_tensor, plain, read_arrays
 from .decode import (
@@ -33,6 +34,8 @@ __all__ = [
     "crop_image",
     "images_transform_pipeline",
     "load_image",
+    "load_npy_dict_file",
+    "load_pickle_file",
     "preprocess_image",
     "preprocess_save_path",
     "read_arrays",
@@ -55,14 +58,16 @@ def read_images(
     """Read, resize, crop and normalise one picture or many.
 
     Args:
-        inputs: one or a list of: path, bytes, binary file object, PIL image, integer array
-            [H, W, C] (or [H, W]); or an integer array [N, H, W, C]. All of these are pictures. Or
-            a float array [N, C, H, W] or [C, H, W] (or a list of the latter), which is taken as
-            the network's input as it is. Tensors with `.numpy()` count as arrays.
+        inputs: one or a list of: path, bytes, binary file object or PIL image, which are resized
+            and cropped; or integer array [H, W, C] (or [H, W]), which keeps its size; or an
+            integer array [N, H, W, C], likewise. All of these are pictures. Or a float array
+            [N, C, H, W] or [C, H, W] (or a list of the latter), which is the network's input as
+            it is. Tensors with `.numpy()` count as arrays. An array is prepared as a file is when
+            it is given as `PIL.Image.fromarray(array)`.
         preprocessing: the network's resize, crop, mean and std; it says how many channels.
         resize_to: short edge in pixels instead of preprocessing's; then there is no crop, unless
-            `crop_to` is given too. A picture of exactly preprocessing.crop x preprocessing.crop
-            pixels is taken as it is when neither is given.
+            `crop_to` is given too. A file of exactly preprocessing.crop x preprocessing.crop pixels
+            is taken as it is when neither is given. Arrays are never resized nor cropped.
         crop_to: side of the centre crop in pixels instead of preprocessing's.
         frame, max_pixels: as in `load_image`.
 
@@ -109,7 +114,7 @@ def read_images(
                 channels=preprocessing.channels,
                 name=names[i],
             )
-            if image.shape[:2] != (as_is, as_is):
+            if not isinstance(item, np.ndarray) and image.shape[:2] != (as_is, as_is):
                 image = fit(
                     image,
                     resize,
@@ -127,7 +132,7 @@ def read_images(
     if not done:
         first = failures[0]
         raise ImageReadError(f"none of {len(items)} pictures was read; first: {first}") from first
-    pixels = _stack(done, names)
+    pixels = _stack(done, names, any(isinstance(items[i], np.ndarray) for i in done))
     return Batch(
         inputs=preprocessing.normalize(pixels),
         images=_as_seen(pixels),
@@ -213,12 +218,17 @@ def _from_floats(items: list[NDArray[Any]], preprocessing: Preprocessing) -> Bat
     )
 
 
-def _stack(images: dict[int, Pixels], names: list[str]) -> Pixels:
+def _stack(images: dict[int, Pixels], names: list[str], arrays: bool) -> Pixels:
     shapes = {image.shape for image in images.values()}
     if len(shapes) > 1:
         sizes = ", ".join(f"{names[i]}: {im.shape[0]} x {im.shape[1]}" for i, im in images.items())
+        what_to_do = (
+            "arrays keep their size: give PIL.Image.fromarray(array), which is resized and cropped"
+            if arrays
+            else "give crop_to="
+        )
         raise InputError(
-            f"pictures of different sizes do not fit in one batch ({sizes}); give crop_to="
+            f"pictures of different sizes do not fit in one batch ({sizes}); {what_to_do}"
         )
     return np.stack(list(images.values()))
 
@@ -236,11 +246,12 @@ def _as_seen(pixels: Pixels) -> Pixels:
 
 
 def read_image(
-    img_path: Source, target_size: int = 256, crop_size: int = 224, crop: bool = True
+    img_path: Source, target_size: int = 256, crop_size: int | None = 224, crop: bool = True
 ) -> Pixels:
     """One picture, short edge to `target_size`, centre cropped: uint8 [1, H, W, 3] RGB.
 
-    An array [N, H, W, C] comes back as it is. `load_image` gives a picture's own pixels.
+    With `crop_size=None` or `crop=False` nothing is cut off. An array [N, H, W, C] comes back as
+    it is. `load_image` gives a picture's own pixels.
 
     Raises:
         ImageReadError, InputError: as in `load_image` and `read_images`.
@@ -249,31 +260,35 @@ def read_image(
         if img_path.ndim != 4:
             raise InputError(f"an array must be [N, H, W, C]; got shape {img_path.shape}")
         return plain(img_path, "img_path")
-    for option, size in (("target_size", target_size), ("crop_size", crop_size)):
-        whole_number(size, option)
+    whole_number(target_size, "target_size")
+    side = None if crop_size is None or not crop else whole_number(crop_size, "crop_size")
     name = name_of(img_path) or "input 0"
     image = load_image(img_path, name=name)
-    side = crop_size if crop else None
     return fit(image, target_size, side, "bilinear", DEFAULT_MAX_PIXELS, name)[None]
 
 
 def images_transform_pipeline(
-    array_or_path: Any, resize_to: int = 224, crop_to: int | None = None
+    array_or_path: Any,
+    resize_to: int | None = None,
+    crop_to: int | None = None,
+    *,
+    preprocessing: Preprocessing = IMAGENET,
 ) -> tuple[Pixels, NDArray[Any]]:
-    """Pictures uint8 [N, H, W, 3] and network input float [N, C, H, W], ImageNet normalised.
+    """Pictures uint8 [N, H, W, 3] and network input float [N, C, H, W], as `interpret` makes them.
 
-    Paths are resized and cropped, arrays never: integers HWC or NHWC are normalised, floats NCHW
-    are used as they are.
+    Args:
+        array_or_path: as `read_images` takes them: files are resized and cropped, arrays never.
+        resize_to: pixels of the short edge; then nothing is cut off unless `crop_to` is given.
+            With neither, files are prepared as `preprocessing` says, and `interpret` does the same:
+            ImageNet's short edge of 256 and centre crop of 224. (InterpretDL 0.8's default is
+            `resize_to=224`.)
+        crop_to: side of the centre crop in pixels.
+        preprocessing: the model's, `model.preprocessing`, where it has one.
 
     Raises:
         ImageReadError: a file cannot be read. InputError: as in `read_images`.
     """
-    preprocessing = IMAGENET
-    if isinstance(array_or_path, np.ndarray):
-        preprocessing = Preprocessing(resize=None, crop=None)
-        batch = read_images(array_or_path, preprocessing)
-    else:
-        batch = read_images(array_or_path, preprocessing, resize_to=resize_to, crop_to=crop_to)
+    batch = read_images(array_or_path, preprocessing, resize_to=resize_to, crop_to=crop_to)
     for error in batch.failures.values():
         raise error
     return cast(Pixels, batch.images), batch.inputs
@@ -312,3 +327,29 @@ def preprocess_save_path(
     if len(paths) != bsz:
         raise InputError(f"save_path has {len(paths)} path(s) for {bsz} image(s); give one each")
     return paths
+
+
+def load_pickle_file(fname: str | os.PathLike[str] | None) -> Any:
+    """What a pickle holds, if it is plain data; None for None and for a file that is missing.
+
+    Plain are None, numbers, texts, bytes, lists, tuples, dictionaries with texts or whole numbers
+    as keys, and NumPy arrays. Nothing that the file names is imported or run.
+
+    Raises:
+        InputError: the file holds something else, such as an object of a class, or is damaged.
+        ResourceError: it cannot be opened.
+    """
+    return None if _is_missing(fname) else read_plain(cast(str, fname))
+
+
+def load_npy_dict_file(fname: str | os.PathLike[str] | None) -> dict[Any, Any] | None:
+    """The dictionary that `numpy.save(fname, dictionary)` wrote, if it is plain data.
+
+    None for None and for a file that is missing. What is plain, and what is raised, is as in
+    `load_pickle_file`.
+    """
+    return None if _is_missing(fname) else read_dictionary(cast(str, fname))
+
+
+def _is_missing(fname: Any) -> bool:
+    return fname is None or (isinstance(fname, str | os.PathLike) and not os.path.exists(fname))

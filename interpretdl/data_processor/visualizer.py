@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .compat_visualizer import (
     VisualizationTextRecord,
+    _grayscale,  # noqa: F401 - InterpretDL's users import these two
+    _heatmap,  # noqa: F401
     explanation_to_vis,
     overlay_grayscale,
     overlay_heatmap,
     overlay_threshold,
     save_image,
     show_vis_explanation,
+    sp_to_array,
     sp_weights_to_image_explanation,
     visualize_text,
 )
@@ -51,6 +54,7 @@ __all__ = [
     "save_image",
     "show",
     "show_vis_explanation",
+    "sp_to_array",
     "sp_weights_to_image_explanation",
     "visualize_text",
 ]
@@ -118,12 +122,16 @@ def plot_grid(
     methods: Sequence[str] | None = None,
     style: str = "overlay",
     colormap: str | None = None,
-    signed: bool = False,
+    signed: bool | Sequence[bool] = False,
     original: bool = True,
     scale: str | None = None,
     share: float = 0.2,
+    columns: int | None = None,
 ) -> Figure:
     """Several methods' maps of the same images: a row for each image, a column for each method.
+
+    More methods than columns go on below: for one image the panels flow from row to row; for
+    several there is a block of rows for each part of the methods.
 
     Args:
         images: uint8 [N, H, W, 3].
@@ -133,42 +141,73 @@ def plot_grid(
         original: a first column with the pictures.
         scale: see `plot`. Methods have units of their own: on a "shared" scale one of them may be
             pale beside another; "method" or "image" gives each its own full colour.
-        style, colormap, signed, share: see `plot`.
+        signed: of all methods, or of each. A colour bar is drawn where all are alike.
+        columns: panels side by side; None is up to 6, in rows of nearly equal length.
+        style, colormap, share: see `plot`.
 
     Returns, raises: as `plot`.
     """
     check_choice("style", style, STYLES)
     original = original or style == "side_by_side"
     style = "overlay" if style == "side_by_side" else style
-    signed = signed or style == "signed"
+    if columns is not None and columns < 1 + original:
+        raise InputError(f"columns must be at least {1 + original}; got {columns}")
     scale = scale or ("shared" if style in ("heatmap", "signed") else "image")
     check_choice("scale", scale, SCALES)
     if not 0 < share <= 1:
         raise InputError(f"share must be above 0 and at most 1; got {share}")
     images, maps = _checked(images, heatmaps)
     texts = _texts(titles, methods, *maps.shape[:2])
-    if colormap is None:
-        colormap = "RdBu_r" if signed else {"heatmap": "inferno"}.get(style, "jet")
-
+    each = [style == "signed" or one for one in _each_signed(signed, len(maps))]
+    colours = [
+        colormap or ("RdBu_r" if one else {"heatmap": "inferno"}.get(style, "jet")) for one in each
+    ]
     limits = _limits(maps, scale)
-    panels: list[list[tuple[str, NDArray[np.uint8]]]] = []
+    headings = methods or [""] * len(maps)
+    rows: list[list[_Panel]] = []
     for n, image in enumerate(images):
-        row = [("", image)] if original else []
+        row = [("picture" if methods else "", "", image)] if original else []
         for m, heat in enumerate(maps[:, n]):
-            unit = scaled(heat, limits[m, n], signed)
-            picture = render(image, unit, style, colormap, signed=signed, share=share)
-            row.append((texts[m][n], picture))
-        panels.append(row)
-    headings = [*(["picture"] if original else []), *methods] if methods else None
-    if headings is None and len(panels[0]) == 1 and len(panels) > 1:
-        columns = min(len(panels), 4)  # a single column would be a very long strip
-        flat = [row[0] for row in panels]
-        panels = [flat[i : i + columns] for i in range(0, len(flat), columns)]
-    figure = _draw(panels, headings)
-    if style != "masked":
+            unit = scaled(heat, limits[m, n], each[m])
+            picture = render(image, unit, style, colours[m], signed=each[m], share=share)
+            row.append((headings[m], texts[m][n], picture))
+        rows.append(row)
+    figure = _draw(_wrapped(rows, columns, original))
+    if style != "masked" and len(set(each)) == 1:
         relative = scale != "shared"
-        _colour_bar(figure, colormap, 1.0 if relative else float(limits[0, 0]), signed, relative)
+        limit = 1.0 if relative else float(limits[0, 0])
+        _colour_bar(figure, colours[0], limit, each[0], relative)
     return figure
+
+
+_Panel = tuple[str, str, NDArray[np.uint8]]  # heading, title, picture
+
+
+def _each_signed(signed: bool | Sequence[bool], methods: int) -> list[bool]:
+    each = [signed] * methods if isinstance(signed, bool | np.bool_) else list(signed)
+    if len(each) != methods:
+        raise InputError(f"signed must be one, or one for each of {methods} methods; got {signed}")
+    return each
+
+
+def _wrapped(rows: list[list[_Panel]], columns: int | None, original: bool) -> list[list[_Panel]]:
+    """Rows of at most so many panels, a heading above the first of each column or block."""
+
+    def balanced(panels: int, most: int) -> int:
+        """Panels in a row, so that the last row is nearly as long as the others."""
+        return -(-panels // -(-panels // most))
+
+    if len(rows) == 1 or len(rows[0]) == 1:
+        flat = [panel for row in rows for panel in row]
+        # a single column would be a very long strip
+        width = columns or balanced(len(flat), 6 if len(rows) == 1 else 4)
+        return [flat[i : i + width] for i in range(0, len(flat), width)]
+    found, width = [], columns - original if columns else balanced(len(rows[0]) - original, 5)
+    for start in range(original, len(rows[0]), width):
+        for n, row in enumerate(rows):
+            part = [*row[:original], *row[start : start + width]]
+            found.append(part if n == 0 else [("", title, picture) for _, title, picture in part])
+    return found
 
 
 def _checked(
@@ -215,12 +254,10 @@ def _limits(maps: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
     return np.array([[limit_of(one) for one in row] for row in maps])
 
 
-def _draw(
-    panels: list[list[tuple[str, NDArray[np.uint8]]]], headings: Sequence[str] | None
-) -> Figure:
+def _draw(panels: list[list[_Panel]]) -> Figure:
     from .canvas import Canvas, write_text
 
-    height, width = panels[0][0][1].shape[:2]
+    height, width = panels[0][0][2].shape[:2]
     cell_w, cell_h = _CELL * width / max(height, width), _CELL * height / max(height, width)
     cell_w = max(cell_w, 1.4)  # room for a title
     rows, columns = len(panels), max(map(len, panels))
@@ -234,9 +271,8 @@ def _draw(
         axis.set_axis_off()
         if c >= len(panels[r]):
             continue
-        title, picture = panels[r][c]
+        heading, title, picture = panels[r][c]
         axis.imshow(picture, interpolation="nearest" if max(height, width) < 64 else "antialiased")
-        heading = headings[c] if headings and r == 0 else ""
         write_text(axis.set_title, title, letters, heading, fontsize=9)
     return figure
 

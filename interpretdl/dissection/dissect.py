@@ -187,7 +187,9 @@ def dissect(
         if not report:
             return Dissection(results, files, None)
         facts = {**fingerprint, "min_iou": min_iou, "layers": list(results)}
-        write_report(place.report, list(results.values()), data, digest=digest(facts))
+        write_report(
+            place.report, list(results.values()), data, digest=digest(facts), settings=fingerprint
+        )
         return Dissection(results, files, place.report)
 
 

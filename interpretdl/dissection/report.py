@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import io
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data_processor.files import atomic_path
+from ..data_processor.page import data_uri, jpeg_of, made, render_page
 from ..progress import progress_bar
 from .broden import Broden
-from .result import LayerResult, UnitConcept
+from .result import MIN_IOU, LayerResult, UnitConcept
 from .tally import upsample
 
 __all__ = ["strip", "write_report"]
 
-_SIDE = 80
+_FORMAT = 2  # increased when the page changes, so that an older one is not kept
+_SIDE, _LARGEST = 80, 200  # pixels of a picture as it is shown, and at most as it is kept
+_PIXELS = 80e6  # of all pictures together, some 20 MB
+_WIDEST = 60_000  # pixels of a row: a JPEG has at most 65,535
 _DIM = 0.25
 _COLOURS = {
     "object": "#4c72b0", "scene": "#55a868", "part": "#8172b3", "material": "#937860",
@@ -37,6 +39,7 @@ def write_report(
     data: Broden,
     *,
     digest: str = "",
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the report of one or several layers.
 
@@ -45,35 +48,67 @@ def write_report(
         results: the layers; rotated ones get a headline and a chart, but no cards.
         data: the data set, for the pictures.
         digest: fingerprint of what the report depends on; a file with the same one is kept.
+        settings: of the dissection, to be listed.
 
     Raises:
         ResourceError: the file cannot be written.
     """
+    digest = digest and f"{digest} {_FORMAT}"
     if digest and _digest_of(Path(path)) == digest:
         return
-    import jinja2
-
-    # One thumbnail serves many units; what is kept is bounded.
-    thumbnail = lru_cache(maxsize=2048)(lambda index: _thumbnail(data.image(index)))
-    cards: list[dict[str, Any]] = []
     shown = [result for result in results if not result.rotated]
+    side = _side(shown, data)
+    # One thumbnail serves many units; what is kept is bounded, to some 40 MB.
+    kept = lru_cache(maxsize=int(13e6 / side**2))
+    thumbnail = kept(lambda index: _thumbnail(data.image(index), side))
+    cards: list[dict[str, Any]] = []
     with progress_bar(sum(result.units for result in shown), "report", "unit") as bar:
         for result in shown:
             for found in result.best():
                 cards.append(_card(result, found, thumbnail))
                 bar.update()
-    text = resources.files(__package__).joinpath("templates/report.html").read_text("utf-8")
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = template.from_string(text).render(
+    page = render_page(
+        __package__,
+        "report.html",
         digest=digest,
         layers=[{"name": r.name, "headline": r.headline(), "chart": chart(r)} for r in results],
-        data={"images": len(data), "categories": data.categories, "left_out": data.left_out},
+        data={
+            "images": len(data), "labels": len(data.labels), "categories": data.categories,
+            "left_out": data.left_out,
+        },
+        facts=_facts(results, data, settings or {}),
+        min_iou=results[0].min_iou if results else MIN_IOU,
         names=[result.name for result in shown],
         categories=list(results[0].categories) if results else [],
         cards=cards,
-    )
+    )  # fmt: skip
     with atomic_path(path) as file:
         file.write_text(page, encoding="utf-8")
+
+
+def _facts(
+    results: Sequence[LayerResult], data: Broden, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Model, data, settings, date and versions."""
+    models = dict.fromkeys(result.model for result in results if result.model)
+    # what is said elsewhere in the page, and what helps no reader, is left out
+    said = ("algorithm", "model", "data", "categories")
+    listed = {k: v for k, v in settings.items() if k not in said and v is not None}
+    return {
+        "model": ", ".join(models) or "unknown",
+        "data": f"{len(data)} images of {data.path.name or data.path}",
+        **{name.replace("_", " "): value for name, value in listed.items()},
+        **made(),
+    }
+
+
+def _side(results: Sequence[LayerResult], data: Broden) -> int:
+    """Pixels of a picture in the page: enough for the viewer, as long as the page stays small."""
+    count = sum(int((result.top_images >= 0).sum()) for result in results)
+    row = max((result.top_images.shape[1] for result in results), default=1)
+    own = max((max(record.size) for record in data.records), default=_SIDE)
+    fits = min(math.isqrt(int(_PIXELS / max(count, 1))), _WIDEST // row)
+    return max(_SIDE, min(own, fits, _LARGEST))
 
 
 def strip(result: LayerResult, unit: int, picture_of: Any) -> NDArray[np.uint8]:
@@ -120,11 +155,7 @@ def chart(result: LayerResult) -> dict[str, Any]:
 
 
 def _card(result: LayerResult, found: UnitConcept, picture_of: Any) -> dict[str, Any]:
-    from PIL import Image
-
-    stream = io.BytesIO()
     pixels = strip(result, found.unit, picture_of)
-    Image.fromarray(pixels).save(stream, "JPEG", quality=75)
     return {
         "layer": result.name,
         "unit": found.unit,
@@ -133,16 +164,17 @@ def _card(result: LayerResult, found: UnitConcept, picture_of: Any) -> dict[str,
         "iou": found.iou,
         "detector": found.iou >= result.min_iou,
         "colour": _COLOURS.get(found.category, "#777777"),
-        "image": base64.b64encode(stream.getvalue()).decode(),
+        "image": data_uri(jpeg_of(pixels)),
+        "tiles": int((result.top_images[found.unit] >= 0).sum()),
         "width": pixels.shape[1],
         "height": pixels.shape[0],
     }
 
 
-def _thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _thumbnail(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     from PIL import Image
 
-    resized = Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
     return np.asarray(resized)
 
 

@@ -18,7 +18,7 @@ from ..preprocessing import Preprocessing
 from ..probe import EngineKind, OutputKind, Probe
 from ..registry import EvaluatorInfo
 from ..subject import PreprocessingChoice, Subject
-from ..targets import ClassScore, ScoreKind, TargetLike, TopClass, settled
+from ..targets import ChannelScore, ClassScore, ScoreKind, TargetLike, TopClass, settled
 from .case import Case, Explain, checked_boxes, checked_masks, explainer_of
 from .evaluation import Array, Evaluation
 from .options import Options
@@ -141,7 +141,9 @@ class Evaluator(Options, ABC):
                 a function (x, target) -> values. Its model is used when the evaluator has none.
             options: the method's options, for explaining again.
             signed: whether negative values speak against the class: then channels are summed, else
-                their absolute values. None: as the explanation says; False for an array.
+                their absolute values. None: as the explanation says, or for an array as the
+                interpreter's method is registered; without either False, with a warning where
+                there are negative values.
             masks: [N, H, W], true where the object is, at x's size.
             boxes: for each image x1, y1, x2, y2 in pixels of x (x2 and y2 just outside), or several
                 of them.
@@ -173,6 +175,7 @@ class Evaluator(Options, ABC):
             parts={name: spread(part) for name, part in found.parts.items()},
             curves={name: spread(curve) for name, curve in found.curves.items()},
             flags=dict(sorted(flags.items())),
+            frames=None if found.frames is None else replace(found.frames, rows=keep),
         )
 
     def _case(
@@ -200,6 +203,8 @@ class Evaluator(Options, ABC):
                 f"{list(values.shape)}"
             )
         method = interpreter if isinstance(interpreter, Interpreter) else None
+        if signed is None and method is not None and hasattr(method, "info"):
+            signed = method.info.signed
         probe = self.probe or (method.probe if method else None)
         needs = self.info.needs
         for need, there in {
@@ -214,10 +219,17 @@ class Evaluator(Options, ABC):
             target = TopClass(_explained(method, options))
         if isinstance(target, TopClass) and probe is not None:
             target = settled(target, probe.logits(x))
+        if isinstance(target, ChannelScore):
+            target.check(len(x))
+            probe = None if probe is None else probe.at_layer(target.layer)
+            if method is not None:
+                interpreter = method = method.at_layer(target.layer)
+            target = target.of_layer
         if "classes" in needs and not isinstance(target, ClassScore):
             raise InputError(f"{type(self).__name__} needs class indexes as labels, not a target")
         return Case(
             x=x, values=values, rows=np.arange(len(x)), target=target, signed=bool(signed),
+            sign_unknown=signed is None,
             preprocessing=self._preprocessing(method), probe=probe, interpreter=method,
             explain_with=(
                 explainer_of(interpreter, options)
@@ -238,7 +250,7 @@ class Evaluator(Options, ABC):
     def _empty(self, case: Case) -> dict[int, str]:
         """Which maps say nothing, and why."""
         flags = {}
-        for i, heat in enumerate(case.heat):
+        for i, heat in enumerate(case.maps):
             values = case.values[i]
             if not np.isfinite(values).all():
                 flags[i] = "the map has values that are not finite"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data_processor.heatmaps import heatmap_of
-from ..errors import InputError
+from ..errors import InputError, warn
 from ..interpreter.base import Attribution, Interpreter
 from ..preprocessing import Preprocessing
 from ..probe import Probe
@@ -39,6 +39,7 @@ class Case:
         options: the method's, for explaining again.
         masks: bool [n, H, W], or None.
         boxes: for each image float [boxes, 4] of x1, y1, x2, y2; or None.
+        sign_unknown: whether nothing said what values below zero mean.
     """
 
     x: Array
@@ -53,11 +54,26 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
     masks: Array | None = None
     boxes: Sequence[Array] | None = None
+    sign_unknown: bool = False
 
     @cached_property
-    def heat(self) -> NDArray[np.float32]:
+    def maps(self) -> NDArray[np.float32]:
         """One map per image, float32 [n, H, W], at the image's size."""
         return self.heat_of(self.values)
+
+    @property
+    def heat(self) -> NDArray[np.float32]:
+        """`maps`, for an evaluator to which their sign matters.
+
+        Warns:
+            InterpretWarning: there are negative values, and nothing said what they mean.
+        """
+        if self.sign_unknown and (self.values < 0).any():
+            warn(
+                "the values are an array with negative numbers, of which only the size counts "
+                "here; give signed=True if they speak against the class, signed=False if not"
+            )
+        return self.maps
 
     def heat_of(self, values: Array) -> NDArray[np.float32]:
         """Maps as `heat` has them, of other values."""

@@ -23,7 +23,9 @@ from ..targets import ClassScore, TopClass, settled
 from ..version import __version__
 from .base import Evaluator
 from .evaluation import Array, Evaluation
+from .report import facts_of
 from .table import Comparison
+from .thumbnails import Thumbnails, pictures_of
 
 __all__ = ["compare", "settings_of"]
 
@@ -79,8 +81,8 @@ def compare(
             computed again. Methods and metrics may be added to it, images and settings not changed.
 
     Returns:
-        Comparison. A method that cannot be right on its model has NaN there, with the reason among
-        the flags and a warning.
+        Comparison, with the maps of the first eight pictures for its report. A method that cannot
+        be right on its model has NaN there, with the reason among the flags and a warning.
 
     Raises:
         InputError: two methods or metrics of one name; methods with different preprocessing; a
@@ -122,6 +124,8 @@ def compare(
                             explained = row.interpreter.explain(
                                 batch.inputs, label=labels, **row.options
                             )
+                            if batch.images is not None:
+                                store.maps[name] = Thumbnails.of(batch.images, explained)
                         found = column.measure(
                             batch.inputs, explained, interpreter=row.interpreter,
                             options=row.options, masks=masks, boxes=boxes,
@@ -132,11 +136,15 @@ def compare(
                         found = _nothing(column, len(batch.inputs), str(error))
                 cells[name, metric] = found
                 bar.update()
+    models = {digests[id(row.interpreter.model)]: row.interpreter.model for row in rows.values()}
     return Comparison(
         methods=tuple(rows),
         metrics=tuple(columns),
         cells=cells,
         sources=batch.sources,
+        pictures=pictures_of(batch.images),
+        maps={name: store.maps[name] for name in rows if name in store.maps},
+        facts=facts_of(models, batch),
         settings={
             "version": __version__,
             "methods": {name: store.settings["methods"][name] for name in rows},
@@ -148,6 +156,7 @@ def compare(
 def _named_methods(
     given: Mapping[str, Method] | Sequence[Method],
 ) -> dict[str, tuple[Interpreter, dict[str, Any]]]:
+    given = [given] if isinstance(given, Interpreter) else given
     pairs = list(given.items()) if isinstance(given, Mapping) else [(None, one) for one in given]
     named: dict[str, tuple[Interpreter, dict[str, Any]]] = {}
     for name, one in pairs:
@@ -164,6 +173,7 @@ def _named_methods(
 
 
 def _named_metrics(given: Mapping[str, Metric] | Sequence[Metric]) -> dict[str, Evaluator]:
+    given = [given] if isinstance(given, str | Evaluator) else given
     pairs = list(given.items()) if isinstance(given, Mapping) else [(None, one) for one in given]
     named: dict[str, Evaluator] = {}
     for name, one in pairs:
@@ -234,6 +244,7 @@ class _Store:
         self.path = path
         self.settings: dict[str, Any] = {"common": common, "methods": {}, "metrics": {}}
         self.cells: dict[str, dict[str, Any]] = {}
+        self.maps: dict[str, Thumbnails] = {}
         if path is not None and path.is_file() and path.stat().st_size:
             self._read(path, common)
 
@@ -246,6 +257,9 @@ class _Store:
             for row in cells.values():
                 for cell in row.values():
                     Evaluation.from_json(cell)
+            # files of before have none
+            drawn = content.get("maps", {})
+            maps = {name: Thumbnails.from_json(each) for name, each in drawn.items()}
             previous = settings["common"]
             previous["images"], settings["methods"], settings["metrics"]
         except OSError as error:
@@ -254,7 +268,7 @@ class _Store:
             raise InputError(f"{path} is not a file written by compare(): {error}") from error
         if previous != common:
             raise InputError(self._mixed("images, labels or version", previous, common))
-        self.settings, self.cells = settings, cells
+        self.settings, self.cells, self.maps = settings, cells, maps
 
     def _mixed(self, what: str, before: Any, now: Any) -> str:
         changed = [
@@ -280,6 +294,9 @@ class _Store:
         self.cells.setdefault(method, {})[metric] = evaluation.as_json()
         if self.path is None:
             return
-        content = {"format": _FORMAT, "settings": self.settings, "cells": self.cells}
+        maps = {name: each.as_json() for name, each in self.maps.items()}
+        content = {
+            "format": _FORMAT, "settings": self.settings, "cells": self.cells, "maps": maps
+        }  # fmt: skip
         with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")

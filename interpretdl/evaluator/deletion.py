@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import InputError
-from ..interpreter.sampling import counts
+from ..interpreter.sampling import at_least, counts
 from ..registry import register_evaluator
 from ..targets import ScoreKind
 from .base import Evaluator
 from .case import Case
 from .compat import grey, picture_and_map
 from .evaluation import Evaluation
+from .frames import Frames, chosen
 from .removal import Fill, Removal, area, grid_regions
 
 __all__ = ["Deletion", "DeletionInsertion", "Insertion", "Monotonicity", "Perturbation"]
@@ -33,15 +34,26 @@ class _Ordered(Evaluator):
     fill: Fill = "mean"
     gradient_of: ScoreKind | None = "probability"
     patch: int = 1
+    frames: int = 0
     seed: int = 0
 
     def check(self) -> None:
         counts(steps=self.steps, patch=self.patch)
+        at_least(0, frames=self.frames)
 
     def _removal(self, case: Case) -> Removal:
         height, width = case.x.shape[2:]
         regions = grid_regions(height, width, self.patch)
         return Removal(case.x, case.heat, case.filled(self.fill), regions, self.steps, self.seed)
+
+    def _frames(self, case: Case, removal: Removal, **way: bool) -> Frames | None:
+        """Pictures along a curve, where they are wanted."""
+        if not self.frames:
+            return None
+        n, points = len(case.x), len(removal.axis)
+        kept = chosen(self.frames, points)
+        seen = [removal.images(np.arange(n) * points + point, **way) for point in kept]
+        return Frames.of(case, seen, None, removal.axis[kept], _AXIS)
 
 
 class _Areas(_Ordered):
@@ -72,6 +84,7 @@ class _Areas(_Ordered):
         return self.result(
             second[0] - first if second else first,
             parts=parts, curves=curves, axis=removal.axis, axis_label=_AXIS,
+            frames=self._frames(case, removal, **self.ways[self._wanted()[0]]),
         )  # fmt: skip
 
     def _evaluate(
@@ -252,6 +265,7 @@ class Monotonicity(_Ordered):
         return self.result(
             (np.diff(curve, axis=1) >= -allowed).mean(axis=1),
             curves={"insertion, least first": curve}, axis=removal.axis, axis_label=_AXIS,
+            frames=self._frames(case, removal, insert=True, least_first=True),
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..record import plain
+from .frames import Frames
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +50,7 @@ class Evaluation:
         axis_label: what the axis is.
         ticks: names on the axis, such as layers; empty for numbers.
         flags: position of an image, and why it has no value.
+        frames: pictures along the curve, where the evaluator was asked for them; not in JSON.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Evaluation:
     axis_label: str = ""
     ticks: tuple[str, ...] = ()
     flags: dict[int, str] = field(default_factory=dict)
+    frames: Frames | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -110,7 +113,8 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Everything in values that JSON knows; NaN becomes None."""
-        return {f.name: plain(getattr(self, f.name), longest=None) for f in fields(self)}
+        kept = [f.name for f in fields(self) if f.name != "frames"]
+        return {name: plain(getattr(self, name), longest=None) for name in kept}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Evaluation:

@@ -56,7 +56,14 @@ def localization_scores(
     }
 
 
-def _as_interpretdl(mask: NDArray[Any], exp_array: Any, threshold: float) -> dict[str, float]:
+def _as_interpretdl(given: Any, exp_array: Any, threshold: float) -> dict[str, float]:
+    mask = np.asarray(given)
+    while mask.ndim > 2 and len(mask) == 1:  # as maps of one picture are
+        mask = mask[0]
+    if mask.ndim != 2:
+        raise InputError(
+            f"the mask of one picture is [H, W] or [1, H, W]; got {list(np.shape(given))}"
+        )
     heat = as_heat(exp_array, (mask.shape[0], mask.shape[1]))[0]
     found = localization_scores(mask > 0, heat, threshold)
     names = {"f1": "f1_score", "auc": "auc_score", "ap": "ap_score"}
@@ -100,13 +107,17 @@ class PointGame(Evaluator):
 
         Args:
             bbox: x1, y1, x2, y2, integers; x2 and y2 just outside.
-            exp_array: [H, W].
+            exp_array: [H, W], or with axes before these as methods give them for one picture:
+                [1, H, W], [1, C, H, W].
             threshold: share of the largest value above which a pixel is picked.
 
         Returns:
             "precision", "recall", "f1_score", "auc_score", "ap_score".
         """
         exp_array = np.asarray(exp_array)
+        if exp_array.ndim < 2:
+            got = list(exp_array.shape)
+            raise InputError(f"the explanation of one picture is [H, W] or [1, H, W]; got {got}")
         mask = np.zeros(exp_array.shape[-2:], bool)
         x1, y1, x2, y2 = bbox
         mask[y1:y2, x1:x2] = True
@@ -147,11 +158,12 @@ class PointGameSegmentation(Evaluator):
         """InterpretDL's call: how well one map picks out a mask.
 
         Args:
-            seg_gt: [H, W], above 0 on the object.
-            exp_array: [H, W].
+            seg_gt: [H, W] or [1, H, W], above 0 on the object.
+            exp_array: [h, w], or with axes before these, as in `PointGame.evaluate`; it is brought
+                to the mask's size.
             threshold: share of the largest value above which a pixel is picked.
 
         Returns:
             "precision", "recall", "f1_score", "auc_score", "ap_score".
         """
-        return _as_interpretdl(np.asarray(seg_gt), exp_array, threshold)
+        return _as_interpretdl(seg_gt, exp_array, threshold)

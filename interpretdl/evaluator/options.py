@@ -23,6 +23,8 @@ Args:
     gradient_of: the score of the explained class that is watched: "logit", "probability", "loss" or
         "contrast"; None is the score that was explained. A target that is no class is watched as
         it is.
+    frames: how many pictures along the curve are kept, with their maps where the method explains
+        them anew, for `Evaluation.frames`.
     patch: side in pixels of the squares that are taken out together.
     seed: of all that is drawn, with each image's index; other images do not matter.
 """

@@ -139,10 +139,10 @@ class Removal:
         sums = region_sums(heat, regions)
         count = sums.shape[1]
         # Where relevance is equal, chance decides: an order by place would favour a corner.
-        tie = np.random.default_rng(seed).permutation(count)
+        chance = np.argsort(np.random.default_rng(seed).permutation(count))
         rank = np.empty(sums.shape, np.int64)
         for i, one in enumerate(sums):
-            rank[i, np.lexsort((tie, -one))] = np.arange(count)
+            rank[i, chance[np.argsort(-one[chance], kind="stable")]] = np.arange(count)
         self._rank = rank[:, regions].astype(np.int32)
         self._regions = count
         self._taken = np.unique(np.rint(np.linspace(0, count, steps + 1)).astype(np.int64))

@@ -7,13 +7,14 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InputError
-from ..interpreter.sampling import counts
+from ..interpreter.sampling import at_least, counts
 from ..progress import progress_bar
 from ..registry import register_evaluator
 from ..targets import ScoreKind
 from .base import Evaluator
 from .case import Case
 from .evaluation import Array, Evaluation, flagged
+from .frames import Frames, chosen
 from .removal import Fill, area, grid_regions, region_sums
 
 __all__ = ["Continuity", "Selectivity", "SensitivityMax", "translated"]
@@ -46,7 +47,9 @@ class Continuity(Evaluator):
     """The largest change of a map for a change of the image: max ‖R(x) − R(x′)‖₁ / ‖x − x′‖₂.
 
     x′ runs over translations of x, with the class explained for x. The values' scale is the map's:
-    with `normalize` methods can be compared.
+    with `normalize` methods can be compared. `frames` of the
+    result are translated pictures and their maps; `frames.plot_quarters()` shows how the relevance
+    of each quarter of the picture changes.
 
     Args:
         max_shift: the series goes from -max_shift to max_shift pixels; translations by the whole
@@ -65,9 +68,11 @@ class Continuity(Evaluator):
     step: int = 4
     direction: Literal["horizontal", "vertical"] = "horizontal"
     normalize: bool = False
+    frames: int = 0
 
     def check(self) -> None:
         counts(step=self.step, max_shift=self.max_shift)
+        at_least(0, frames=self.frames)
         if self.step > self.max_shift:
             raise InputError(f"step {self.step} is larger than max_shift {self.max_shift}")
 
@@ -81,24 +86,34 @@ class Continuity(Evaluator):
                 f"the images are too small for translations of {self.step} pixels; give step="
             )
         ratios = np.empty((len(case.x), len(shifts)))
+        every = sorted([*shifts, 0])
+        kept = {every[i] for i in chosen(self.frames, len(every))} if self.frames else set()
+        seen = {0: (case.x, case.maps)} if 0 in kept else {}
         with progress_bar(len(shifts), "continuity", "translation") as bar:
             for j, shift in enumerate(shifts):
                 moved = translated(case.x, shift, axis)
-                change = _norm(case.explain(moved) - case.values, 1)
+                values = case.explain(moved)
+                if shift in kept:
+                    seen[shift] = moved, case.heat_of(values)
+                change = _norm(values - case.values, 1)
                 way = _norm(moved - case.x, 2)
                 # an image that looks the same when moved says nothing at this translation
                 ratios[:, j] = np.where(way > 0, change / np.where(way > 0, way, 1), np.nan)
                 bar.update()
         if self.normalize:
             ratios /= _norm(case.values, 1)[:, None]
+        label = f"{self.direction} translation in pixels"
         still = np.asarray(np.isnan(ratios).all(axis=1))
         values = np.where(still, np.nan, np.nanmax(np.where(still[:, None], 0, ratios), axis=1))
+        order = sorted(seen)
+        pictures, maps = [seen[s][0] for s in order], [seen[s][1] for s in order]
         return self.result(
             values,
             curves={"change": ratios},
             axis=np.array(shifts, np.float64),
-            axis_label=f"{self.direction} translation in pixels",
+            axis_label=label,
             flags=flagged(still, "translations do not change the image"),
+            frames=Frames.of(case, pictures, maps, order, label) if order else None,
         )
 
 
@@ -176,9 +191,11 @@ class Selectivity(Evaluator):
     steps: int = 20
     fill: Fill = 0.0
     gradient_of: ScoreKind | None = None
+    frames: int = 0
 
     def check(self) -> None:
         counts(patch=self.patch, steps=self.steps)
+        at_least(0, frames=self.frames)
 
     def evaluate_case(self, case: Case) -> Evaluation:
         n, (height, width) = len(case.x), case.x.shape[2:]
@@ -189,6 +206,8 @@ class Selectivity(Evaluator):
         gone = np.zeros((n, int(regions.max()) + 1), bool)
         curve = np.empty((n, steps + 1))
         curve[:, 0] = case.model.scores(x, target)
+        kept = chosen(self.frames, steps + 1) if self.frames else []
+        pictures, maps = [x][: len(kept)], [heat][: len(kept)]
         with progress_bar(steps, "selectivity", "patch") as bar:
             for step in range(steps):
                 worst = np.where(gone, -np.inf, region_sums(heat, regions)).argmax(axis=1)
@@ -196,10 +215,15 @@ class Selectivity(Evaluator):
                 patch = regions[None] == worst[:, None, None]
                 x = np.where(patch[:, None], base, x)
                 curve[:, step + 1] = case.model.scores(x, target)
-                if step + 1 < steps:
+                if step + 1 < steps or kept:
                     heat = case.heat_of(case.explain(x))
+                if step + 1 in kept:
+                    pictures.append(x)
+                    maps.append(heat)
                 bar.update()
         axis = np.arange(steps + 1, dtype=np.float64)
+        label = "patches taken out"
         return self.result(
-            area(curve, axis), curves={"score": curve}, axis=axis, axis_label="patches taken out"
-        )
+            area(curve, axis), curves={"score": curve}, axis=axis, axis_label=label,
+            frames=Frames.of(case, pictures, maps, axis[kept], label) if kept else None,
+        )  # fmt: skip

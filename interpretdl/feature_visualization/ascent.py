@@ -19,14 +19,15 @@ from ..probe import Edits, Probe, Tensor
 from ..probe.state import _LOCK
 from ..progress import progress_bar
 from ..subject import Subject
-from ..targets import ClassScore, Target
+from ..targets import ChannelScore, ClassScore, Target
 from ..tensors import from_numpy
-from .objectives import ClassObjective, Objective, class_score
+from .objectives import ClassObjective, Objective, class_score, objective_of
 from .visualization import FeatureVisualization
 
-__all__ = ["Ascent", "Wanted"]
+__all__ = ["Ascent", "Expert", "Wanted"]
 
-Wanted: TypeAlias = int | str | Objective
+Wanted: TypeAlias = int | str | Objective | ChannelScore
+Expert: TypeAlias = Callable[[Tensor], Tensor]
 Map: TypeAlias = Callable[[Tensor], Tensor]
 
 
@@ -42,6 +43,7 @@ class Ascent:
         rate: float,
         diversity: float,
         diversity_layer: str | None,
+        expert: Expert | None = None,
     ) -> None:
         if min(starts, steps) < 1 or rate <= 0 or diversity < 0:
             raise InputError(
@@ -50,7 +52,7 @@ class Ascent:
             )
         self.subject, self.preprocessing = subject, preprocessing
         self.starts, self.steps, self.rate = starts, steps, rate
-        self.diversity, self.layer = diversity, diversity_layer
+        self.diversity, self.layer, self.expert = diversity, diversity_layer, expert
         # Pictures that are compared must run together. Elsewhere a fixed size keeps the bits.
         self.probe = subject.with_batch_size(starts if diversity else min(starts, 8)).probe
 
@@ -102,9 +104,6 @@ class Ascent:
                 schedule.step()
                 bar.update()
         inputs = self._inputs(picture(form(numbers)).numpy())
-        images = self.preprocessing.restore(inputs)
-        if images.shape[-1] == 1:
-            images = np.repeat(images, 3, axis=-1)
         own = {
             "steps": self.steps, "rate": self.rate, "starts": self.starts,
             "diversity": self.diversity, "diversity_layer": self.layer,
@@ -112,7 +111,7 @@ class Ascent:
         target, edit = self._target(0.0)
         return FeatureVisualization(
             inputs=inputs,
-            images=np.ascontiguousarray(images[..., :3]),
+            images=self.preprocessing.pictures(inputs),
             scores=self.probe.scores(inputs, target, edit=edit).astype(np.float64),
             history=history,
             objective=self.objective.name,
@@ -124,10 +123,12 @@ class Ascent:
     def _objective(self, given: Wanted, of: ClassObjective, inputs: NDArray[Any]) -> Objective:
         if isinstance(given, Objective):
             return given
+        if isinstance(given, ChannelScore) and given.channel.ndim == 0:
+            return objective_of(given)
         if not isinstance(given, int | str | np.integer):
             raise InputError(
-                "objective must be a class's index or name, or class_score(), channel() or "
-                f"unit(); got {given!r}"
+                "objective must be a class's index or name, class_score(), channel(), unit() or a "
+                f"ChannelScore of one channel; got {given!r}"
             )
         target = cast(ClassScore, self.subject.target(given, read_arrays(inputs)))
         return class_score(int(target.labels), of)
@@ -138,15 +139,32 @@ class Ascent:
     def _gradient(self, fed: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """The objective of each picture less its likeness to others, and its gradient."""
         target, edit = self._target(self.diversity)
-        found = self.probe.gradients(self._inputs(fed), target, edit=edit)
-        if not np.isfinite(found.input).all():
+        inputs = self._inputs(fed)
+        found = self.probe.gradients(inputs, target, edit=edit)
+        scores, gradient = found.scores, found.input
+        if self.expert is not None:
+            likely, more = self._by_expert(self.expert, inputs)
+            scores, gradient = scores + likely, gradient + more
+        if not np.isfinite(gradient).all():
             raise InputError(
                 f"the gradient of {self.objective.name} is NaN or infinite; give a smaller rate"
             )
-        gradient = found.input
         if self.decoder:
             gradient = self.decoder.gradients(fed, _Products(gradient)).input
-        return found.scores, gradient.astype(np.float32)
+        return scores, gradient.astype(np.float32)
+
+    @staticmethod
+    def _by_expert(expert: Expert, inputs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """What the expert says of each picture, and its gradient."""
+        x = paddle.to_tensor(inputs, stop_gradient=False)
+        found = expert(x)
+        if not isinstance(found, paddle.Tensor) or list(found.shape) != [len(inputs)]:
+            got = list(found.shape) if isinstance(found, paddle.Tensor) else type(found).__name__
+            raise InputError(
+                "expert must return one number for each picture, a Tensor "
+                f"[{len(inputs)}]; got {got}"
+            )
+        return found.numpy(), paddle.grad(found.sum(), x)[0].numpy()
 
     def _target(self, diversity: float) -> tuple[Callable[[Tensor], Tensor], Edits]:
         """A target for the probe, and the edit that lets it see layers."""

@@ -12,9 +12,9 @@ from ..errors import InputError
 from ..probe import OutputKind, Probe, Tensor
 from ..subject import PreprocessingChoice, Subject
 from ..tensors import from_numpy
-from .ascent import Ascent, Wanted
+from .ascent import Ascent, Expert, Wanted
 from .images import Fourier, Views, total_variation
-from .visualization import FeatureVisualization
+from .visualization import FeatureVisualization, each_objective
 
 __all__ = ["ActivationMaximization"]
 
@@ -55,6 +55,7 @@ class ActivationMaximization:
             )
         self.preprocessing = self.subject.preprocessing
 
+    @each_objective
     def plain(
         self,
         objective: Wanted,
@@ -68,13 +69,14 @@ class ActivationMaximization:
         starts: int = 1,
         diversity: float = 0.0,
         diversity_layer: str | None = None,
+        expert: Expert | None = None,
         seed: int = 0,
     ) -> FeatureVisualization:
         """Maximize objective(x) - weight |x - center|^2 over the input itself, by Adam.
 
         Args:
             objective: a class, by index or name (its log probability), or see `class_score`,
-                `channel`, `unit`.
+                `channel`, `unit`. A list: pictures for each of them, in one result.
             shape: (C, H, W) of the input; None takes `center`'s, or the preprocessing's.
             center: x0 [C, H, W], as the network takes it; None is 0.
             weight: how strongly x is held at x0.
@@ -86,6 +88,8 @@ class ActivationMaximization:
                 cosine of the channels' correlations with those of the other pictures.
             diversity_layer: the layer whose channels are compared; None takes the objective's, or
                 the last with a height and a width.
+            expert: adds to the objective what it says of the inputs, Tensor [n, C, H, W] -> Tensor
+                [n]: such as log p(x) of a model of what pictures look like.
             seed: of the beginnings.
 
         Raises:
@@ -98,12 +102,14 @@ class ActivationMaximization:
             raise InputError(f"center must be [C, H, W]; got {list(x0.shape[1:])}, shape={shape}")
         options = {"weight": weight, "noise": noise, "seed": seed}
         ascent = Ascent(
-            self.subject, self.preprocessing, starts, steps, rate, diversity, diversity_layer
-        )
+            self.subject, self.preprocessing, starts, steps, rate, diversity, diversity_layer,
+            expert,
+        )  # fmt: skip
         begin = x0 + noise * np.random.default_rng(seed).normal(size=(starts, *x0.shape[1:]))
         away = _distance(weight, x0)
         return ascent.run(objective, "log_probability", begin, "plain", options, away)
 
+    @each_objective
     def regularized(
         self,
         objective: Wanted,
@@ -119,6 +125,7 @@ class ActivationMaximization:
         starts: int = 1,
         diversity: float = 0.0,
         diversity_layer: str | None = None,
+        expert: Expert | None = None,
         seed: int = 0,
     ) -> FeatureVisualization:
         """Maximize the objective over random views of a picture written as a spectrum.
@@ -127,14 +134,14 @@ class ActivationMaximization:
 
         Args:
             objective: a class, by index or name (its logit), or see `class_score`, `channel`,
-                `unit`.
+                `unit`. A list: pictures for each of them, in one result.
             size: of the picture; None takes the preprocessing's crop.
             jitter, scales, angle, padding: of the views, see `Views`; pixels and degrees. The
                 picture is the middle of a canvas, `padding` wider on each side; None takes as much
                 as the views need.
             variation: weight of the picture's total variation, which prefers flat areas.
             steps, rate: of Adam, whose rate stays.
-            starts, diversity, diversity_layer, seed: see `plain`.
+            starts, diversity, diversity_layer, expert, seed: see `plain`.
 
         Raises:
             InputError, TargetError, LayerNotFoundError, UnsupportedModelError, ResourceError.
@@ -154,8 +161,9 @@ class ActivationMaximization:
             "variation": variation, "seed": seed,
         }  # fmt: skip
         ascent = Ascent(
-            self.subject, self.preprocessing, starts, steps, rate, diversity, diversity_layer
-        )
+            self.subject, self.preprocessing, starts, steps, rate, diversity, diversity_layer,
+            expert,
+        )  # fmt: skip
         form = Fourier(views.canvas, self.preprocessing)
         rng = np.random.default_rng(seed)
         begin = form.start(starts, rng)
@@ -168,6 +176,7 @@ class ActivationMaximization:
             lambda: views.draw(rng), views.middle,
         )  # fmt: skip
 
+    @each_objective
     def in_code_space(
         self,
         objective: Wanted,
@@ -181,6 +190,7 @@ class ActivationMaximization:
         starts: int = 1,
         diversity: float = 0.0,
         diversity_layer: str | None = None,
+        expert: Expert | None = None,
         seed: int = 0,
     ) -> FeatureVisualization:
         """Maximize objective(g(z)) - weight |z - z0|^2 over the code z of a decoder g.
@@ -190,12 +200,12 @@ class ActivationMaximization:
 
         Args:
             objective: a class, by index or name (its log probability), or see `class_score`,
-                `channel`, `unit`.
+                `channel`, `unit`. A list: pictures for each of them, in one result.
             decoder: paddle.nn.Layer from codes [n, d] to the network's inputs [n, C, H, W].
             code: d, or z0 [d]; for d it is 0.
             weight: how strongly z is held at z0.
             noise: standard deviation around z0 of where each start begins.
-            steps, rate, starts, diversity, diversity_layer, seed: see `plain`.
+            steps, rate, starts, diversity, diversity_layer, expert, seed: see `plain`.
 
         Raises:
             InputError, TargetError, LayerNotFoundError, UnsupportedModelError, ResourceError.
@@ -205,8 +215,9 @@ class ActivationMaximization:
             raise InputError(f"code must be its length or an array [d]; got {list(z0.shape)}")
         probe = Probe(decoder, self._device, output_kind="logits")
         ascent = Ascent(
-            self.subject, self.preprocessing, starts, steps, rate, diversity, diversity_layer
-        )
+            self.subject, self.preprocessing, starts, steps, rate, diversity, diversity_layer,
+            expert,
+        )  # fmt: skip
         begin = z0 + noise * np.random.default_rng(seed).normal(size=(starts, len(z0)))
         options = {"weight": weight, "noise": noise, "code": len(z0), "seed": seed}
         away = _distance(weight, z0)

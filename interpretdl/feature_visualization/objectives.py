@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ..errors import InputError
 from ..probe import Tensor
-from ..targets import ClassScore
+from ..targets import ChannelScore, ClassScore
 
-__all__ = ["ClassObjective", "Objective", "channel", "class_score", "unit"]
+__all__ = ["ClassObjective", "Objective", "channel", "class_score", "objective_of", "unit"]
 
 ClassObjective = Literal["log_probability", "logit"]
 
@@ -27,7 +27,7 @@ class Objective:
 
     name: str
     layer: str | None
-    score: Callable[[Tensor, Tensor | None], Tensor]
+    score: Callable[[Tensor, Any], Tensor]
 
 
 def class_score(label: int, of: ClassObjective = "log_probability") -> Objective:
@@ -43,7 +43,7 @@ def class_score(label: int, of: ClassObjective = "log_probability") -> Objective
     loss = of == "log_probability"
     target = ClassScore(label, "loss" if loss else "logit")
 
-    def score(output: Tensor, activation: Tensor | None) -> Tensor:
+    def score(output: Tensor, activation: Any) -> Tensor:
         return -target(output) if loss else target(output)
 
     return Objective(f"class {label} ({of.replace('_', ' ')})", None, score)
@@ -53,39 +53,30 @@ def channel(layer: str, index: int) -> Objective:
     """A channel of a layer, the mean over its positions.
 
     Raises:
-        InputError: when it is used, if the layer has no such channel.
+        TargetError: when it is used, if the layer has no such channel.
     """
-
-    def score(output: Tensor, activation: Tensor | None) -> Tensor:
-        return _channel(layer, index, activation).flatten(1).mean(axis=1)
-
-    return Objective(f"{layer} channel {index}", layer, score)
+    score = ChannelScore(layer, index).of_layer
+    return Objective(f"{layer} channel {index}", layer, lambda output, inside: score(inside))
 
 
 def unit(layer: str, index: int, position: tuple[int, int] | None = None) -> Objective:
     """A channel of a layer at one position (row, column); None is the centre.
 
     Raises:
-        InputError: when it is used, if the layer has no such unit.
+        TargetError: when it is used, if the layer has no such unit.
     """
 
-    def score(output: Tensor, activation: Tensor | None) -> Tensor:
-        maps = _channel(layer, index, activation)
-        if maps.ndim != 3:
-            raise InputError(f"{layer!r} has no positions: its output is [N, C]; use channel()")
-        height, width = maps.shape[1:]
-        row, column = position or (height // 2, width // 2)
-        if not (0 <= row < height and 0 <= column < width):
-            raise InputError(f"position {position} is not in the {height} x {width} of {layer!r}")
-        return maps[:, row, column]
+    def score(output: Tensor, inside: Any) -> Tensor:
+        place = position
+        if place is None:
+            place = (inside.shape[2] // 2, inside.shape[3] // 2) if inside.ndim == 4 else (0, 0)
+        return ChannelScore(layer, index, place).of_layer(inside)
 
     return Objective(f"{layer} unit {index} at {position or 'the centre'}", layer, score)
 
 
-def _channel(layer: str, index: int, activation: Tensor | None) -> Tensor:
-    if activation is None or activation.ndim not in (2, 4):
-        shape = None if activation is None else list(activation.shape)
-        raise InputError(f"{layer!r} must give [N, C, h, w] or [N, C]; it gives {shape}")
-    if not 0 <= index < activation.shape[1]:
-        raise InputError(f"{layer!r} has channels 0 to {activation.shape[1] - 1}; got {index}")
-    return activation[:, index]
+def objective_of(target: ChannelScore) -> Objective:
+    """The objective that a channel's score is."""
+    if target.position is None:
+        return channel(target.layer, int(target.channel))
+    return unit(target.layer, int(target.channel), target.position)

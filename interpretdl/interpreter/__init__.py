@@ -1,10 +1,18 @@
 """The methods: one file per family, each entered in the registry when it is imported."""
 
+from .abc_interpreter import (
+    InputGradientInterpreter,
+    InputOutputInterpreter,
+    IntermediateGradientInterpreter,
+    IntermediateLayerInterpreter,
+    TransformerInterpreter,
+)
 from .ablation_cam import AblationCAMInterpreter
 from .activation_cam import CAMInterpreter, EigenCAMInterpreter
 from .base import Attribution, Interpreter
 from .deep_lift import DeepLIFTInterpreter
 from .expected_gradients import ExpectedGradientsInterpreter, ShapValues
+from .explain_with import explain_with
 from .grad_cam import (
     GradCAMInterpreter,
     GradCAMPlusPlusInterpreter,
@@ -24,6 +32,7 @@ from .lrp import (
     LRPInterpreter,
 )
 from .noise_tunnel import NoiseTunnel
+from .path_images import PathImages
 from .score_cam import ScoreCAMInterpreter
 from .smooth_grad import (
     SmoothGradCVInterpreter,
@@ -51,13 +60,18 @@ __all__ = [
     "GuidedBPInterpreter",
     "GuidedGradCAMInterpreter",
     "HiResCAMInterpreter",
+    "InputGradientInterpreter",
+    "InputOutputInterpreter",
     "IntGradCVInterpreter",
     "IntegratedGradientsInterpreter",
+    "IntermediateGradientInterpreter",
+    "IntermediateLayerInterpreter",
     "Interpreter",
     "LRPCVInterpreter",
     "LRPInterpreter",
     "LayerCAMInterpreter",
     "NoiseTunnel",
+    "PathImages",
     "ScoreCAMInterpreter",
     "SensitivityInterpreter",
     "ShapValues",
@@ -66,6 +80,8 @@ __all__ = [
     "SmoothGradInterpreter",
     "SmoothGradInterpreterV2",
     "SmoothGradSquaredInterpreter",
+    "TransformerInterpreter",
     "VarGradInterpreter",
     "XGradCAMInterpreter",
+    "explain_with",
 ]

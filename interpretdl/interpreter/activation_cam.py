@@ -119,6 +119,7 @@ def _same(a: Array, b: Array) -> bool:
 
 @register(
     "eigen_cam",
+    class_blind=True,
     layout="nhw",
     one_pass=True,
     signed=False,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, get_args
 
 import numpy as np
@@ -20,8 +21,10 @@ from ..record import plain
 from ..registry import MethodInfo
 from ..subject import PreprocessingChoice, Subject
 from ..targets import ClassScore, ScoreKind, TargetLike, TopClass, scores_of, settled
+from ..targets.channel import ActivationScore, ChannelScore
 from ..version import __version__
 from .calls import Explains, Interprets
+from .compat import Compatible, device_of, save_bare, softmax, unregistered, writes
 from .options import method_like
 from .scrutiny import scrutinize
 
@@ -48,7 +51,7 @@ class Attribution:
     outputs: Array | None = None
 
 
-class Interpreter(ABC):
+class Interpreter(Compatible, ABC):
     """Base of all methods. A method writes `attribute` and registers itself.
 
     Args:
@@ -106,13 +109,19 @@ class Interpreter(ABC):
 
     def _hold(self, subject: Subject) -> None:
         self.subject, self.probe, self.model = subject, subject.probe, subject.probe.model
+        self.device = device_of(self.model)
         self.preprocessing, self.class_names = subject.preprocessing, subject.class_names
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Give `explain` and `interpret` the method's own signature, for help and completion."""
         super().__init_subclass__(**kwargs)
+        abstract = getattr(cls.attribute, "__isabstractmethod__", False)
+        if abstract and writes(cls, "interpret", Interpreter._interpret):
+            cls.attribute = unregistered  # type: ignore[method-assign]  # as InterpretDL's users do
         for name in ("explain", "interpret"):
-            setattr(cls, name, method_like(cls, name, getattr(Interpreter, f"_{name}")))
+            common = getattr(Interpreter, f"_{name}")
+            if not writes(cls, name, common):
+                setattr(cls, name, method_like(cls, name, common))
 
     @abstractmethod
     def attribute(self, x: Array, target: TargetLike) -> Array | Attribution:
@@ -158,13 +167,14 @@ class Interpreter(ABC):
         """Explain pictures; prints, draws and saves nothing.
 
         Args:
-            inputs: a path, bytes, file object, PIL image or integer array [H, W, C] or
-                [N, H, W, C] (a picture, prepared as the model wants it), a list of these, or a
-                float array [N, C, H, W] (used as it is). With preprocessing=None an array of any
-                rank.
+            inputs: a path, bytes, file object or PIL image (resized and cropped as the model wants
+                it), an integer array [H, W, C] or [N, H, W, C] (pictures that keep their size), a
+                list of these, or a float array [N, C, H, W] (used as it is). With
+                preprocessing=None an array of any rank.
             label: None (the top class of each image), an index, a class name, a list or array of
                 these with one per image, or a target. `labels=` is the same.
-            resize_to: pixels of the short edge, in place of the model's own preprocessing.
+            resize_to: pixels of the short edge, in place of the model's own preprocessing. Arrays
+                are never resized nor cropped.
             crop_to: side of the centre crop, likewise.
             gradient_of: which score of the class: its "logit", "probability", "loss" (the cross
                 entropy) or "contrast" (its logit less the mean of the others').
@@ -191,6 +201,11 @@ class Interpreter(ABC):
     ) -> Explanation:
         self._check_kind(batch)
         target = self._target(label, batch, gradient_of)
+        if isinstance(target, ChannelScore):
+            target.check(len(batch))
+            part = self.at_layer(target.layer)
+            explained = part._explained(batch, target.of_layer, None, reading, options)
+            return replace(explained, target=target)
         x, outputs = batch.inputs, None
         if not self.info.one_pass and isinstance(target, TopClass):
             outputs = self.probe.logits(x)
@@ -207,7 +222,7 @@ class Interpreter(ABC):
             )
         target = settled(target, outputs)
         of = getattr(target, "of", None)
-        classes = outputs.ndim == 2
+        classes = outputs.ndim == 2 and not isinstance(target, ActivationScore)
         explanation = Explanation(
             values=np.asarray(result.values, np.float32),
             labels=_labels_of(target, len(batch)),
@@ -215,7 +230,7 @@ class Interpreter(ABC):
             images=batch.images,
             method=self.info.name,
             target=target,
-            probabilities=_softmax(outputs) if classes else None,
+            probabilities=softmax(outputs) if classes else None,
             parameters=self._parameters(batch, label, {**reading, "gradient_of": of, **options}),
             diagnostics=result.diagnostics,
             signed=self.info.signed if result.signed is None else result.signed,
@@ -228,6 +243,16 @@ class Interpreter(ABC):
         scrutinize(explanation, self.info)
         return explanation
 
+    def at_layer(self, name: str) -> Interpreter:
+        """The same method for the part of the model that ends with that layer.
+
+        Raises:
+            LayerNotFoundError: no such layer.
+        """
+        part = copy.copy(self)
+        part._hold(self.subject.at_layer(name))
+        return part
+
     def _target(self, label: Any, batch: Batch, gradient_of: ScoreKind | None) -> TargetLike:
         if gradient_of is not None and gradient_of not in self.scores:
             raise InputError(
@@ -237,6 +262,8 @@ class Interpreter(ABC):
         return self.subject.target(label, batch, gradient_of, self.gradient_of)
 
     def _check_kind(self, batch: Batch) -> None:
+        if not hasattr(self, "info"):
+            unregistered(self)
         if batch.images is None and "arrays" not in self.info.inputs:
             shape = getattr(batch.inputs, "shape", ())
             if len(shape) != 4:
@@ -264,6 +291,7 @@ class Interpreter(ABC):
         gradient_of: ScoreKind | None = None,
         frame: int | None = None,
         style: str = "overlay",
+        bare: bool = False,
         **options: Any,
     ) -> Array:
         """Explain pictures, print the ten most likely classes of each, draw and save.
@@ -272,6 +300,8 @@ class Interpreter(ABC):
             visual: show the picture, where there is a notebook or a display.
             save_path: a path for each image (.png, .jpg, .pdf, .svg, or .npz for the values).
             style: how to draw, see `Explanation.plot`.
+            bare: save the picture alone, pixel by pixel and as large as the input, without title,
+                colour bar and margin; not to .pdf or .svg.
 
         Returns:
             Values float32: [N, C, H, W], [N, 1, H, W] or [N, h, w], as the method gives them.
@@ -280,7 +310,7 @@ class Interpreter(ABC):
             ResourceError: a place to save is missing or read-only (before the work); and what
                 `explain` raises.
         """
-        paths = _save_paths(save_path)
+        paths = _save_paths(save_path, bare)
         reading = {"resize_to": resize_to, "crop_to": crop_to, "frame": frame}
         batch = self.subject.read(inputs, **reading)
         if paths and len(paths) != batch.given:
@@ -288,12 +318,13 @@ class Interpreter(ABC):
                 f"save_path must give one path per image; got {len(paths)} for {batch.given}"
             )
         explanation = self._explained(batch, label, gradient_of, reading, options)
+        self._remember(explanation)
         for one in explanation:
             for line in self.report(one):
                 print(line)
         for one, i in zip(explanation, batch.indices, strict=True):
             if paths and paths[i] is not None:
-                _save(one, paths[i], style)
+                _save(one, paths[i], style, bare)
         if visual and explanation.images is not None:
             from ..data_processor.showing import show
 
@@ -313,7 +344,7 @@ class Interpreter(ABC):
 
 
 def prediction_lines(top: Sequence[tuple[int, str, float]]) -> list[str]:
-    """Classes (index, name, probability), a line each, in InterpretDL's format."""
+    """Classes (index, name, probability), a line each."""
     return [f"{name[:20]:>20} ({index:3d}): {probability:6.3f}" for index, name, probability in top]
 
 
@@ -322,30 +353,28 @@ def _labels_of(target: TargetLike, n: int) -> NDArray[np.int64]:
     return np.array(np.broadcast_to(target.labels if isinstance(target, ClassScore) else -1, n))
 
 
-def _softmax(logits: Array) -> NDArray[np.float32]:
-    z = logits - logits.max(axis=1, keepdims=True)
-    e = np.exp(z, dtype=np.float64)
-    return np.asarray(e / e.sum(axis=1, keepdims=True), np.float32)
-
-
-def _save_paths(save_path: Any) -> list[Any]:
+def _save_paths(save_path: Any, bare: bool) -> list[Any]:
     """The paths as a list, each checked to be writable before the work."""
-    from ..data_processor.files import check_writable
+    from ..data_processor.bare import BARE_SUFFIXES
+    from ..data_processor.files import SAVE_SUFFIXES, check_writable
 
     if save_path is None:
         return []
     paths = list(save_path) if isinstance(save_path, list | tuple) else [save_path]
     named = [path for path in paths if path is not None]
     for path in named:
-        check_writable(path)
+        check_writable(path, (*BARE_SUFFIXES, ".npz") if bare else SAVE_SUFFIXES)
     if len({os.path.abspath(path) for path in named}) < len(named):
         raise InputError("save_path names one file for several images; give one path for each")
     return paths
 
 
-def _save(explanation: Explanation, path: Any, style: str) -> None:
+def _save(explanation: Explanation, path: Any, style: str, bare: bool) -> None:
     """Save; finished work is not lost when the disk fails, only this file is."""
     try:
-        explanation.save(path, style=style)
+        if bare and os.path.splitext(path)[1].lower() != ".npz":
+            save_bare(explanation, path, style)
+        else:
+            explanation.save(path, style=style)
     except (ResourceError, OSError) as error:
         warn(f"{path} was not saved: {error}")

@@ -59,6 +59,7 @@ class _Interpret(Protocol[P]):
         gradient_of: ScoreKind | None = None,
         frame: int | None = None,
         style: str = "overlay",
+        bare: bool = False,
         labels: Any = None,
         *args: P.args,
         **options: P.kwargs,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..probe import Probe
 from ..registry import register
 from ..targets import TargetLike
 from .base import Array, Attribution, Interpreter
@@ -36,18 +37,23 @@ class GradientInterpreter(Interpreter):
         target: TargetLike,
         *,
         times_input: bool = False,
+        layer: str | None = None,
     ) -> Attribution:
         """Gradient of the score.
 
         Args:
-            times_input: multiply by the input.
+            times_input: multiply by the input, or by the layer's output.
+            layer: differentiate with respect to the output of this layer instead.
 
         Returns:
-            float, of the input's shape.
+            float, of the input's shape, or the layer's.
+
+        Raises:
+            LayerNotFoundError: no such layer.
         """
-        found = self.probe.gradients(x, target)
-        values = found.input * x if times_input else found.input
-        return Attribution(values, signed=times_input, outputs=found.outputs)
+        here, gradient, outputs = _gradient(self.probe, x, target, layer)
+        values = gradient * here if times_input else gradient
+        return Attribution(values, signed=times_input, outputs=outputs)
 
 
 @register(
@@ -68,14 +74,17 @@ class SensitivityInterpreter(Interpreter):
     Its sum is the squared length of the gradient: it explains a change of the score, not the score.
     """
 
-    def attribute(self, x: Array, target: TargetLike) -> Attribution:
+    def attribute(self, x: Array, target: TargetLike, *, layer: str | None = None) -> Attribution:
         """Squared gradient of the score.
 
+        Args:
+            layer: see `GradientInterpreter`.
+
         Returns:
-            float, of the input's shape, not negative.
+            float, of the input's shape, or the layer's; not negative.
         """
-        found = self.probe.gradients(x, target)
-        return Attribution(np.square(found.input), outputs=found.outputs)
+        _, gradient, outputs = _gradient(self.probe, x, target, layer)
+        return Attribution(np.square(gradient), outputs=outputs)
 
 
 @register(
@@ -96,11 +105,24 @@ class SimpleTaylorInterpreter(Interpreter):
     Exact for a network of ReLUs without biases, where its sum is the score.
     """
 
-    def attribute(self, x: Array, target: TargetLike) -> Attribution:
+    def attribute(self, x: Array, target: TargetLike, *, layer: str | None = None) -> Attribution:
         """Input times gradient of the score.
 
+        Args:
+            layer: its output times the gradient there, see `GradientInterpreter`.
+
         Returns:
-            float, of the input's shape.
+            float, of the input's shape, or the layer's.
         """
-        found = self.probe.gradients(x, target)
-        return Attribution(x * found.input, outputs=found.outputs)
+        here, gradient, outputs = _gradient(self.probe, x, target, layer)
+        return Attribution(here * gradient, outputs=outputs)
+
+
+def _gradient(
+    probe: Probe, x: Array, target: TargetLike, layer: str | None
+) -> tuple[Array, Array, Array]:
+    """The values where the gradient is taken, the gradient, and the model's outputs."""
+    found = probe.gradients(x, target, at=layer)
+    if layer is None:
+        return x, found.input, found.outputs
+    return found.activations[layer], found.gradients[layer], found.outputs

@@ -24,6 +24,7 @@ class _ThroughReLUs(Interpreter):
 
 @register(
     "guided_bp",
+    class_blind=True,
     layout="nchw",
     one_pass=True,
     signed=False,
@@ -54,6 +55,7 @@ class GuidedBPInterpreter(_ThroughReLUs):
 
 @register(
     "deconvnet",
+    class_blind=True,
     layout="nchw",
     one_pass=True,
     signed=False,

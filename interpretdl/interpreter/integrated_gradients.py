@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from ..errors import InputError, warn
 from ..progress import progress_bar
 from ..registry import register
-from ..targets import TargetLike, settled
+from ..targets import ScoreKind, TargetLike, settled, take
 from .adaptive_path import adaptive
 from .base import Array, Attribution, Interpreter
 from .baselines import Baselines, baselines_of
 from .layer_function import LayerFunction
+from .path_images import PathImages
 from .sampling import Moments, Samples, accumulate, at_least, counts
 
 __all__ = ["IntGradCVInterpreter", "IntegratedGradientsInterpreter", "PathRule", "quadrature"]
@@ -26,7 +27,8 @@ Vector = NDArray[np.float64]
 
 # Gradients that the adaptive rule takes on a line, to 1 % from black.
 _TYPICAL = 32
-# How many times more steps hold all nodes of before, and where those stand among the new ones.
+# By which factor the steps grow so that all earlier nodes are used again, and the place of the
+# first of them among the new ones.
 _GROWTH = {"midpoint": (3, 1), "trapezoid": (2, 0), "left": (2, 0), "right": (2, 1)}
 
 
@@ -218,6 +220,44 @@ class IntegratedGradientsInterpreter(Interpreter):
         if tolerance is not None:
             _flag(facts, tolerance, max_steps)
         return Attribution(mean.mean, facts, outputs=outputs)
+
+    def path(
+        self,
+        inputs: Any,
+        label: Any = None,
+        *,
+        baselines: Baselines = None,
+        steps: int = 9,
+        gradient_of: ScoreKind | None = None,
+        seed: int = 0,
+    ) -> PathImages:
+        """The pictures on the line from the baseline to the image, and their scores.
+
+        Args:
+            inputs, label, gradient_of: as `explain` takes them; pictures.
+            baselines: see `explain`; of several the first.
+            steps: pictures of each image, the two ends among them.
+            seed: of a random baseline.
+
+        Raises:
+            InputError, TargetError, ImageReadError, ResourceError.
+        """
+        at_least(2, steps=steps)
+        batch, target = self._prepare(inputs, label, gradient_of)
+        if self.preprocessing is None or batch.images is None:
+            raise InputError("a path is shown for pictures, and these inputs are arrays")
+        x = batch.inputs
+        target = settled(target, self.probe.logits(x))
+        _, make = baselines_of(x, baselines, self.preprocessing, 1, seed)
+        shares = np.linspace(0, 1, steps)
+        images, scores = [], []
+        for i, end in enumerate(x):
+            begin = make(i)[0]
+            t = shares.astype(x.dtype).reshape(-1, 1, 1, 1)
+            points = begin + t * (end - begin)
+            images.append(self.preprocessing.pictures(points))
+            scores.append(self.probe.scores(points, take(target, np.full(steps, i))))
+        return PathImages(np.stack(images), np.asarray(scores, np.float64), shares)
 
     @staticmethod
     def _adaptive(

@@ -31,7 +31,7 @@ _STABILIZERS = 0.01
 _TINY = np.finfo(np.float32).tiny
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """Where relevance went, from the score to the input; all numbers float64 [N].
 
@@ -51,6 +51,15 @@ class Audit:
     def absorbed(self) -> Array:
         """What biases and stabilizers kept in all, float64 [N]; start - absorbed is input."""
         return np.asarray(np.sum([s.bias + s.stabilizer for s in self.seams], axis=0))
+
+    def __repr__(self) -> str:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = ", ".join(f"{share:.1%}" for share in (self.input / self.start)[:4])
+        more = ", …" if len(self.start) > 4 else ""
+        return (
+            f"<Audit of {self.composite!r}: {shares}{more} of the score arrived at the input, "
+            f"{len(self.seams)} seams; print() shows them>"
+        )
 
     def __str__(self) -> str:
         """A table of the first image's seams."""
@@ -285,6 +294,7 @@ class _Positive(Target):
 
 @register(
     "deep_taylor",
+    class_blind=True,
     layout="n1hw",
     one_pass=True,
     inputs=("pictures", "arrays"),
@@ -315,6 +325,7 @@ class DeepTaylorInterpreter(_Propagation):
 
 @register(
     "excitation_bp",
+    class_blind=True,
     layout="n1hw",
     one_pass=True,
     inputs=("pictures", "arrays"),

@@ -55,6 +55,9 @@ class NoiseTunnel(Interpreter):
         vars(self)["scores"] = facts.pop("scores")
         vars(self)["info"] = replace(info, **facts)
 
+    def at_layer(self, name: str) -> NoiseTunnel:
+        return NoiseTunnel(self.interpreter.at_layer(name))
+
     def attribute(
         self,
         x: Array,

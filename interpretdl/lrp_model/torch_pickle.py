@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import WeightsError
-from .files import brief
-from .pickle_machine import Budget, read_pickle
-from .pickle_values import Storage, Tensor, malformed
+from ..pickles.files import brief
+from ..pickles.machine import Budget, read_pickle
+from ..pickles.values import Storage, Tensor, malformed
 
 __all__ = ["LEGACY_MAGIC", "read_legacy", "read_zip"]
 

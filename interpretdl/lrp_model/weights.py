@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from paddle import nn
 
 from ..errors import InputError, ResourceError, WeightsError
-from .files import brief, open_regular
+from ..pickles.files import brief, open_regular
+from ..pickles.machine import MALFORMED, Budget, read_pickle
+from ..pickles.values import Array, malformed
 from .layers import Pretrained, RelevanceModel, imagenet_class_names
-from .pickle_machine import MALFORMED, Budget, read_pickle
-from .pickle_values import Array, malformed
 from .torch_pickle import LEGACY_MAGIC, read_legacy, read_zip
 
 __all__ = ["load_state", "load_weights"]

@@ -16,7 +16,7 @@ from ..targets import TargetLike, as_target
 from .engine import EngineKind
 from .graph import census_of
 from .hooks import Array, Edits, Gradients, Rules, Tensor, concatenated
-from .inputs import Inputs, call, checked, count, rows_of
+from .inputs import Inputs, checked, count, rows_of
 from .output import OutputKind
 from .runs import Runs
 from .spatial import Seen, Spatial, names_of
@@ -66,10 +66,24 @@ class Probe(Runs):
             network = getattr(model, "network", None)
             if not isinstance(network, paddle.nn.Layer):
                 kind = type(model).__name__
-                raise InputError(f"model must be a paddle.nn.Layer or a paddle.Model; got {kind}")
+                raise InputError(
+                    f"model must be a paddle.nn.Layer or a paddle.Model; got {kind}. Derive its "
+                    "class from paddle.nn.Layer: a model is run as a copy, which needs its layers"
+                )
             model = network
         super().__init__(model, output, output_kind, batch_size, engine)
         check_device(model, device)
+
+    def at_layer(self, name: str) -> Probe:
+        """A probe of the same model whose output is that layer's, [N, C, h, w] or another shape.
+
+        Raises:
+            LayerNotFoundError: no such layer.
+        """
+        self.layer(name)
+        part = Probe(self.model, None, None, self._plan.fixed, "logits", "dygraph")
+        part._end = name
+        return part
 
     # -- what can be asked ---------------------------------------------------------------------
 
@@ -119,16 +133,17 @@ class Probe(Runs):
                 )
             )
 
-    def many(
-        self, passes: int, *, gradient: bool = False
-    ) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def many(self, passes: int, *, gradient: bool = False) -> Iterator[None]:
         """A context in which about so many items are run, in calls of any number, without gradient
         or with.
 
         Where that is worth it a program runs them, see `engine`. Inside another announcement the
         outer one counts.
         """
-        return (self._gradient_engine if gradient else self._engine).announced(passes)
+        engine = self._gradient_engine if gradient else self._engine
+        with engine.announced(passes), as_it_was(self.model):
+            yield
 
     def cuts(self, x: Inputs, n: int) -> Iterator[NDArray[np.int64]]:
         """Positions in [0, n), as many as are run at once without gradient, for items like x's that
@@ -230,7 +245,7 @@ class Probe(Runs):
         with as_it_was(self.model), contextlib.ExitStack() as stack, paddle.no_grad():
             seen = Seen(stack, copy_of(self.model))
             first = self._tensors(rows_of(checked(x), slice(1)))
-            return seen, self._read.pick(call(copy_of(self.model), first))
+            return seen, self._read.pick(self._call(first))
 
     def census(self, x: Inputs) -> Counter[str]:
         """How often each operation ran between the input and the output, for the first image.

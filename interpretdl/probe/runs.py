@@ -60,6 +60,7 @@ class Runs:
         self.model = model
         self.output, self.output_kind, self.engine = output, output_kind, engine
         self._read = OutputReader(output, output_kind)
+        self._end: str | None = None  # the layer whose output is the model's; see Probe.at_layer
         self._plan = BatchPlan(batch_size)
         self._classes: dict[tuple[int, ...], int] = {}  # of models, by the shape of an item
         self._engine = Engine(engine, self._read.pick)
@@ -109,7 +110,7 @@ class Runs:
                     seen = Seen(stack, copy_of(self.model), names) if spatial else None
                     x = self._tensors(part)
                     self._plan.measure(stack, self._layers.values(), x, False)
-                    raw = call(copy_of(self.model), x)
+                    raw = self._call(x)
                 return [self._read.pick(raw), *captured().values()]
 
             found = None
@@ -211,7 +212,7 @@ class Runs:
                     self._plan.measure(stack, self._layers.values(), x, True)
                     # A copy: a model that works in place may not write on a leaf.
                     copy = active.begin(x) if active else each(x, lambda tensor: tensor.clone())
-                    raw = call(copy_of(self.model), copy)
+                    raw = self._call(copy)
                     if active is None or active.settled(self._read.pick(raw)):
                         break
             output = self._read(raw, lambda see: self._look(part, see))
@@ -290,6 +291,15 @@ class Runs:
                     engine.begun = True
         return results
 
+    def _call(self, x: Any) -> Any:
+        """What the model returns, or the output of the layer at which it is to end."""
+        if self._end is None:
+            return call(copy_of(self.model), x)
+        with contextlib.ExitStack() as stack:
+            captured = watch(stack, self.layer, [self._end], None, leaves=False)
+            call(copy_of(self.model), x)
+            return captured()[self._end]
+
     def _tensors(self, x: Inputs) -> Any:
         """x as the model's parameters are: their dtype for floats, their device."""
         parameter = next((p for p in self.model.parameters() if p.is_floating_point()), None)
@@ -301,7 +311,7 @@ class Runs:
             first = self._tensors(rows_of(x, slice(1)))
             for tensor in listed(first):
                 tensor.stop_gradient = not tensor.is_floating_point()
-            output = self._read.pick(call(copy_of(self.model), each(first, lambda t: t.clone())))
+            output = self._read.pick(self._call(each(first, lambda t: t.clone())))
             try:
                 return see(output)
             finally:

@@ -1,5 +1,6 @@
 """What is explained: one number per item, computed from the model's output."""
 
+from .channel import ChannelScore
 from .labels import target_of
 from .scores import (
     ClassScore,
@@ -17,6 +18,7 @@ from .scores import (
 from .spatial import DetectionScore, SegmentationScore
 
 __all__ = [
+    "ChannelScore",
     "ClassScore",
     "DetectionScore",
     "ScoreKind",

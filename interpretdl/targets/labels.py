@@ -24,7 +24,8 @@ def target_of(
 
     Args:
         label: None (the top class of each image), an int, a class name, a list, array or Tensor of
-            these with one entry per image given, or a target (see `interpretdl.targets`).
+            these with one entry per image given, [N] or [N, 1], or a target (see
+            `interpretdl.targets`).
         of: which score of the class.
         names: the K class names, or None.
         given: how many images the user gave; those at `indices` were readable.
@@ -43,11 +44,13 @@ def target_of(
     if hasattr(label, "numpy"):
         label = label.numpy()
     if isinstance(label, np.ndarray):
-        if label.ndim > 1:
+        if label.shape[1:] not in ((), (1,)):
             raise TargetError(
                 f"labels must be one, or one per image; got shape {list(label.shape)}"
             )
         label = label.tolist()
+    if isinstance(label, list) and all(isinstance(e, list) and len(e) == 1 for e in label):
+        label = [each[0] for each in label]
     if not isinstance(label, list | tuple):
         return ClassScore(_index(label, names), of)
     if len(label) != given:
@@ -86,8 +89,11 @@ def _named(label: str, names: Sequence[str] | None) -> int:
         return found[0]
     if found:
         raise TargetError(f"label {label!r} names several classes: {found}; give the index")
-    known = {part: None for name in names for part in (name.casefold(), *_synonyms(name))}
-    raise TargetError(f"no class is named {label!r}{did_you_mean(wanted, known)}")
+    known = list(dict.fromkeys(part for name in names for part in _synonyms(name)))
+    # a name with the word in it is nearer than one with similar letters
+    near = [part for part in known if wanted and wanted in part.replace("-", " ").split()]
+    hint = f"; did you mean {', '.join(map(repr, near[:5]))}?" if near else ""
+    raise TargetError(f"no class is named {label!r}{hint or did_you_mean(wanted, known)}")
 
 
 def _synonyms(name: str) -> list[str]:

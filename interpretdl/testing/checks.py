@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 
+from ..data_processor.readers import read_images
 from ..errors import (
     InputError,
     InterpretError,
@@ -283,7 +284,7 @@ def _interpret_equals_explain(case: MethodCase) -> None:
 
 @_check
 def _path_equals_array(case: MethodCase) -> None:
-    """A picture's file, its path as text and its pixels as an array are one."""
+    """A picture's file, its path as text and an image are one, and so are its pixels' arrays."""
     from PIL import Image
 
     method = case.method()
@@ -291,11 +292,17 @@ def _path_equals_array(case: MethodCase) -> None:
     pixels = method.preprocessing.restore(case.x[:1])[0]  # type: ignore[union-attr]  # see above
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
-        Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(path)
-        expected = case.explain(pixels, method=method).values
-        for form in (path, str(path), path.read_bytes(), pixels[None], [pixels]):
-            found = case.explain(form, method=method).values
-            need_same(found, expected, f"a picture as {type(form).__name__} and as an array", 0)
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        image.save(path)
+        prepared = read_images(path, method.preprocessing).inputs  # type: ignore[arg-type]
+        own = method.preprocessing.normalize(pixels[None])  # type: ignore[union-attr]
+        forms: list[tuple[Any, Any]] = [
+            (form, prepared) for form in (path, str(path), path.read_bytes(), image)
+        ]
+        forms += [(form, own) for form in (pixels, pixels[None], [pixels])]
+        for form, x in forms:
+            found, expected = (case.explain(each, method=method).values for each in (form, x))
+            need_same(found, expected, f"a picture as {type(form).__name__} and as inputs", 0)
 
 
 @_check

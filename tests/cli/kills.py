@@ -50,6 +50,7 @@ def prepare(folder: Path) -> None:
         importlib.import_module(f"interpretdl.{module}")
     registry.methods()
     evaluators()
+    os.environ["SOURCE_DATE_EPOCH"] = "0"  # the date in a report
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     Path("killed_model.py").write_text(MODEL)

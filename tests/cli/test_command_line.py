@@ -114,7 +114,7 @@ def test_quiet_is_silent(here: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["--option", "steps"], "name=value"),
         (["--option", "gradient_off=loss"], "did you mean 'gradient_of'"),
         (["--option", "gradient_of=price"], "'logit', 'probability'"),
-        (["--method", "grad-cam"], "did you mean 'grad_cam'"),
+        (["--method", "grad-kam"], "did you mean 'grad_cam'"),
         (["--style", "overly"], "overlay"),
         (["--colormap", "jett"], "did you mean 'jet'"),
         (["--label", "bea"], "did you mean 'bee'"),

@@ -17,7 +17,16 @@ from interpretdl import GradientInterpreter, cli
 from interpretdl.explanation import Explanation
 
 KILLS = Path(__file__).with_name("kills.py")
-COMMAND = ["explain", "pictures", "--model", "own_model_here:small", "--method", "gradient"]
+COMMAND = [
+    "explain",
+    "pictures",
+    "--model",
+    "own_model_here:small",
+    "--method",
+    "gradient",
+    "--batch-size",
+    "1",
+]
 TO = ["--save", "out"]
 
 
@@ -43,9 +52,9 @@ def explained(here: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     explain = GradientInterpreter.explain
 
-    def counted(self: Any, path: Path, *rest: Any, **options: Any) -> Explanation:
-        names.append(path.name)
-        return explain(self, path, *rest, **options)
+    def counted(self: Any, given: Any, *rest: Any, **options: Any) -> Explanation:
+        names.extend(path.name for path in (given if isinstance(given, list) else [given]))
+        return explain(self, given, *rest, **options)
 
     monkeypatch.setattr(GradientInterpreter, "explain", counted)
     return names
@@ -106,7 +115,7 @@ CHANGES: dict[str, tuple[list[str], Any, int]] = {
     "option": (["--option", "times_input=yes"], None, 3),
     "style": (["--style", "heatmap"], None, 3),
     "top": (["--top", "1"], None, 3),
-    "batch size": (["--batch-size", "1"], None, 3),
+    "batch size": (["--batch-size", "2"], None, 3),
     "weights": ([], lambda: edit_model("toy_network()", "toy_network(seed=1)"), 3),
     "preprocessing": ([], lambda: edit_model("crop=24", "crop=20"), 3),
     "names": ([], lambda: edit_model('"ant"', '"ape"'), 3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from interpretdl.cli.tables import write_table
 from interpretdl.registry import methods
 
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/compatibility.md")
+PAGES = ("README.md", "README_CN.md", "CONTRIBUTING.md", "docs/compatibility.md")
 
 
 def python_blocks(path: Path) -> list[str]:
@@ -35,11 +36,43 @@ def test_the_five_lines_run(root: Path, tmp_path: Path, monkeypatch: pytest.Monk
     exec(python_blocks(root / "README.md")[0], names)  # noqa: S102 - the README's own lines
     assert names["explanation"].label_names == ("tiger cat",)
     assert (tmp_path / "cat.png").stat().st_size > 0
+    exec(python_blocks(root / "README.md")[1], names)  # noqa: S102 - and the comparison's
+    assert list(names["found"]) == ["grad_cam", "lrp", "integrated_gradients"]
+    assert (tmp_path / "methods.png").stat().st_size > 0
+
+
+def test_the_chinese_readme_has_the_same_code_and_commands(root: Path) -> None:
+    """Comments aside."""
+    texts = [(root / name).read_text(encoding="utf-8") for name in ("README.md", "README_CN.md")]
+    blocks = [
+        [re.sub(" *#.*", "", block) for block in re.findall(r"```python\n(.*?)```", text, re.S)]
+        for text in texts
+    ]
+    assert blocks[0] == blocks[1]
+    commands = [
+        [
+            re.sub(" *#.*", "", line)
+            for line in re.findall("^    (?:interpretdl|pip|make) .*", text, re.M)
+        ]
+        for text in texts
+    ]
+    assert commands[0] == commands[1]
+
+
+def test_the_chinese_introduction_runs(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "assets").symlink_to(root / "assets")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for block in python_blocks(root / "docs/zh/getting_started.md"):
+        exec(block, names)  # noqa: S102 - the page's own lines
+    assert names["explanation"].label_names[0] in ("猫", "狗")
 
 
 def test_the_lines_for_a_model_of_ones_own_run(root: Path, toy: Callable[..., Any]) -> None:
-    names = {"model": toy(classes=2)}
-    exec(python_blocks(root / "README.md")[1], names)  # noqa: S102 - the README's own lines
+    names = {"model": toy(classes=2), "it": importlib.import_module("interpretdl")}
+    exec(python_blocks(root / "README.md")[2], names)  # noqa: S102 - the README's own lines
     assert names["interpreter"].class_names == ("cat", "dog")
 
 

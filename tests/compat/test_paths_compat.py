@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import interpretdl as it
 
@@ -104,25 +100,3 @@ def test_an_unknown_option_is_a_type_error_that_lists_those_there_are(toy: Any) 
     x = np.zeros((1, 3, 8, 8), np.float32)
     with pytest.raises(TypeError, match="no option 'n_steps'; it has "):
         it.IntegratedGradientsInterpreter(toy()).interpret(x, n_steps=3)
-
-
-def test_shaps_example_of_an_intermediate_layer(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The script runs to its picture, here with random weights and few samples."""
-    path = root / "tutorials" / "intermediate_layer.py"
-    spec = importlib.util.spec_from_file_location("intermediate_layer", path)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    model = it.lrp_model.efficientnet_lite0()
-    monkeypatch.setattr(script, "network", lambda: (model, "blocks.9"))
-    monkeypatch.setattr(script, "pieces", partial(script.pieces, 3))
-    output = tmp_path / "layer.png"
-    monkeypatch.setattr("sys.argv", ["intermediate_layer.py", "--output", str(output)])
-    sys.argv += ["--nsamples", "2", "--local-smoothing", "0.1"]
-    script.main()
-    assert "blocks.9 of EfficientNetLite, 2 samples" in capsys.readouterr().out
-    with Image.open(output) as picture:
-        assert min(picture.size) > 300

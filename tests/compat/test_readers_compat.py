@@ -31,6 +31,7 @@ def path(tmp_path: Path) -> str:
 def test_read_image(path: str) -> None:
     assert read_image(path).shape == (1, 224, 224, 3)
     assert read_image(path, target_size=150, crop=False).shape == (1, 150, 200, 3)
+    assert read_image(path, 150, None).shape == (1, 150, 200, 3)
     assert read_image(path, 150, 100).dtype == np.uint8
     array = np.zeros((2, 5, 5, 3), np.uint8)
     assert read_image(array) is array
@@ -40,14 +41,17 @@ def test_read_image(path: str) -> None:
 
 def test_images_transform_pipeline(path: str) -> None:
     images, data = images_transform_pipeline(path)
+    np.testing.assert_array_equal(images, read_image(path))  # short edge 256, crop 224
+    assert data.shape == (1, 3, 224, 224)
+    images, data = images_transform_pipeline(path, 224)
     assert images.shape == (1, 224, 298, 3)  # 224 * 400 / 300 = 298.67
     assert data.shape == (1, 3, 224, 298)
     images, data = images_transform_pipeline([path, path], resize_to=120, crop_to=100)
     assert images.shape == (2, 100, 100, 3)
     np.testing.assert_array_equal(data, preprocess_image(images))
     array = np.asarray(Image.open(path))  # arrays are neither resized nor cropped
-    for given in (array, array[None]):
-        images, data = images_transform_pipeline(given)
+    for given, size in ((array, None), (array[None], 100)):
+        images, data = images_transform_pipeline(given, size, size)
         np.testing.assert_array_equal(images, array[None])
         np.testing.assert_array_equal(data, preprocess_image(array[None]))
     images, again = images_transform_pipeline(data)
@@ -78,6 +82,11 @@ def test_resize_and_crop() -> None:
     image = np.random.default_rng(2).integers(0, 256, (10, 20, 3), dtype=np.uint8)
     assert resize_image(image, 5).shape == (5, 10, 3)
     assert resize_image(image[..., :1], 5).shape == (5, 10, 1)
+    floats = image.astype(np.float32) / 255
+    found = resize_image(floats, 5)
+    assert (found.dtype, found.shape) == (np.float32, (5, 10, 3))
+    np.testing.assert_allclose(found * 255, resize_image(image, 5), atol=1)
+    np.testing.assert_array_equal(resize_image(floats[..., :1], 5), found[..., :1])
     cubic = resize_image(image, 5, 2)  # cv2.INTER_CUBIC
     np.testing.assert_array_equal(cubic, resize_image(image, 5, "bicubic"))
     with pytest.raises(InputError, match="no interpolation '17'"):

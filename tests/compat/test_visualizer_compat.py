@@ -49,6 +49,27 @@ def test_heatmap_is_jet_from_smallest_to_largest():
         np.testing.assert_allclose(got.reshape(-1, 3)[place], want, atol=0.51)
 
 
+def test_heatmap_is_opencvs_jet():
+    """COLORMAP_JET at some of its 256 levels, written down from OpenCV."""
+    table = {
+        0: (0, 0, 128),
+        19: (0, 0, 204),
+        43: (0, 44, 255),
+        63: (0, 124, 255),
+        95: (0, 252, 255),
+    }
+    table |= {103: (30, 255, 226), 123: (110, 255, 146), 191: (255, 128, 0), 255: (128, 0, 0)}
+    levels = np.arange(256.0).reshape(16, 16)
+    got = explanation_to_vis(np.zeros((16, 16, 3), np.uint8), levels, "heatmap").reshape(-1, 3)
+    np.testing.assert_allclose(got[list(table)], list(table.values()), atol=1)
+
+
+def test_a_mask_between_0_and_1_is_drawn_as_it_is():
+    mask = np.linspace(0, 1, 12 * 10).reshape(12, 10)
+    got = overlay_threshold(IMAGES[0], mask)
+    np.testing.assert_allclose(got[..., 1], 0.6 * 255 * mask + 0.4 * IMAGES[0, ..., 1], atol=1.6)
+
+
 def test_overlays_mix_as_documented():
     heat = explanation_to_vis(IMAGES[0], MAPS[0], "heatmap").astype(float)
     got = explanation_to_vis(IMAGES[0], MAPS[0], "overlay_heatmap")

@@ -24,7 +24,11 @@ import interpretdl as it
 from interpretdl import registry
 from interpretdl.cli import main
 from interpretdl.cli.app import app
-from interpretdl.data_processor.readers import read_images
+from interpretdl.data_processor.readers import (
+    load_npy_dict_file,
+    load_pickle_file,
+    read_images,
+)
 from interpretdl.errors import InterpretError, InterpretWarning
 from interpretdl.lrp_model.weights import load_state
 from interpretdl.testing import small_network
@@ -149,6 +153,13 @@ def _load(data: bytes, suffix: str = ".pdparams") -> None:
             it.Explanation.load(path)
         else:
             load_state(path)
+
+
+def _load_plain(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file.pkl"
+        path.write_bytes(data)
+        (load_npy_dict_file if data[:1] == b"\x93" else load_pickle_file)(path)
 
 
 def _load_torch(pickled: bytes) -> None:
@@ -321,6 +332,7 @@ ROOMS = {
     "pictures": Room(files("pictures"), lambda data: read_images(data)),
     "weights": Room(files("weights"), _load),
     "torch_pickles": Room(files("torch pickles"), _load_torch),
+    "plain_pickles": Room(files("plain pickles"), _load_plain),
     "safetensors": Room(files("safetensors"), lambda data: _load(data, ".safetensors")),
     "explanations": Room(files("explanations"), lambda data: _load(data, ".npz")),
     "inputs": Room(_array | st.lists(_array | _leaf, max_size=3) | _leaf, _inputs),

@@ -87,6 +87,14 @@ def torch_pickles() -> list[bytes]:
     return [b"\x80\x02" + torch_files.dictionary({"a": part, "b": part}) + b"."]
 
 
+def plain_pickles() -> list[bytes]:
+    """What programs keep beside weights: lists, tuples and dictionaries with arrays in them."""
+    value = {"a": [(0, 0.5), (1, None)], 3: np.arange(3), "text": np.float32(1)}
+    file = io.BytesIO()
+    np.save(file, value, allow_pickle=True)  # type: ignore[arg-type]  # a dictionary
+    return [*(pickle.dumps(value, n) for n in (2, 4, 5)), file.getvalue()]
+
+
 def safetensors() -> list[bytes]:
     state = _arrays()
     head: dict[str, Any] = {"__metadata__": {"format": "pt"}}
@@ -110,6 +118,7 @@ def files(room: str) -> Iterator[bytes]:
         "pictures": pictures,
         "weights": weights,
         "torch pickles": torch_pickles,
+        "plain pickles": plain_pickles,
         "safetensors": safetensors,
         "explanations": explanations,
     }[room]()

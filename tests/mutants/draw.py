@@ -52,7 +52,7 @@ _EMPTY_BUT = ("_Is_IsNot", "_IsNot_Is", "_BitOr_BitAnd", "_BitAnd_BitOr")
 _WORDS = frozenset({"warn", "_deprecated", "progress_bar"})
 # Functions that draw, print or write pages: tests/unit look at those.
 _SHOWN = frozenset(
-    {"plot", "_panel", "_png", "_mean_curve", "_number", "heads", "html", "to_html", "to_csv"}
+    {"plot", "_panel", "colours", "curves_png", "_mean_curve", "heads", "html", "to_html", "to_csv"}
     | {"__repr__", "__str__", "_repr_png_", "_repr_html_"}
 )
 

@@ -76,6 +76,19 @@ def test_the_mean_is_of_those_that_have_a_value() -> None:
     assert np.isnan(ev.Evaluation("none", np.array([np.nan]), True).mean)
 
 
+def test_the_spread_is_of_those_that_have_a_value() -> None:
+    some = ev.Evaluation("some", np.array([1.0, np.nan, 4.0, np.inf, 4.0, 7.0, 9.0]), True)
+    one, none = (ev.Evaluation("x", np.array([value, np.nan]), True) for value in (2.0, np.nan))
+    cells = {("a", name): cell for name, cell in (("some", some), ("one", one), ("none", none))}
+    table = ev.Comparison(methods=("a",), metrics=("some", "one", "none"), cells=cells)
+    deviations = np.array([-4.0, -1, -1, 2, 4])  # from the mean, 5
+    np.testing.assert_allclose(
+        table.spread(), [[(np.sum(deviations**2) / 4) ** 0.5, *[np.nan] * 2]]
+    )
+    nan = [np.nan] * 3
+    np.testing.assert_array_equal(table.quartiles(), [[[4, 4, 7], [2, 2, 2], nan]])
+
+
 def test_metrics_with_masks_and_targets(toy: Toy, x: Any) -> None:
     masks = np.zeros((2, 10, 12))
     masks[:, 2:4, 3:8] = 1

@@ -119,7 +119,9 @@ def test_a_patch_is_a_fourteenth_of_the_short_edge(height: int, width: int, patc
     heat = rng.normal(size=(2, height, width)).astype(np.float32)
     weights = rng.normal(size=(2, x[0].size))
     results = [
-        ev.LocalFidelity(grey(weights), n_samples=9, patch=side).measure(x, heat, 0).values
+        ev.LocalFidelity(grey(weights), n_samples=9, patch=side)
+        .measure(x, heat, 0, signed=False)
+        .values
         for side in (None, patch)
     ]
     assert results[0].tolist() == results[1].tolist()
@@ -209,7 +211,7 @@ def test_selectivity_asks_for_no_map_that_it_does_not_use() -> None:
 
     x = RNG(0).normal(size=(2, 1, 4, 4)).astype(np.float32)
     evaluator = ev.Selectivity(grey([[1] * 16, [0] * 16]), patch=1, steps=3)
-    evaluator.measure(x, x, 0, interpreter=explain)
+    evaluator.measure(x, x, 0, interpreter=explain, signed=False)
     assert asked == [2, 2]
 
 

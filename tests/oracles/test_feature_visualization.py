@@ -247,11 +247,11 @@ def test_wrong_requests(toy: Any) -> None:
         maximizer.plain(5, shape)
     with pytest.raises(LayerNotFoundError):
         maximizer.plain(channel("conv", 0), shape)
-    with pytest.raises(InputError, match="channels 0 to 5; got 6"):
+    with pytest.raises(TargetError, match="channels 0 to 5; got 6"):
         maximizer.plain(channel("4", 6), shape)
-    with pytest.raises(InputError, match="no positions"):
+    with pytest.raises(TargetError, match="no positions"):
         maximizer.plain(unit("7", 0), shape)
-    with pytest.raises(InputError, match="6 x 6"):
+    with pytest.raises(TargetError, match="6 x 6"):
         maximizer.plain(unit("4", 0, (6, 0)), shape)
     with pytest.raises(InputError, match="class's index"):
         maximizer.plain(1.5, shape)  # type: ignore[arg-type]  # the mistake itself

@@ -57,7 +57,9 @@ def test_rank_correlation_against_scipy() -> None:
 def test_a_map_that_does_not_depend_on_the_model_keeps_its_ranks(toy: Callable[..., Any]) -> None:
     x = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
     for mode in ("cascading", "independent"):
-        found = ev.ModelRandomization(mode=mode).measure(x, x, interpreter=InputTimes(toy()))
+        found = ev.ModelRandomization(mode=mode).measure(
+            x, x, interpreter=InputTimes(toy()), signed=False
+        )
         assert found.values.tolist() == pytest.approx([1, 1])
         # from the output on: dense, convolution, batch-norm, convolution
         assert found.ticks == ("8", "4", "1", "0")

@@ -377,8 +377,9 @@ def test_the_page_on_maps_runs(root: Path, segmenter: Any, monkeypatch: pytest.M
         "pictures": np.abs(RNG(0).normal(size=(2, 3, 32, 32))).astype(np.float32),
     }
     monkeypatch.chdir(root)
-    page = (root / "docs" / "methods" / "cam.md").read_text(encoding="utf-8")
-    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+    page = root / "docs" / "methods" / "families" / "class_activation_maps.md"
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.S):
         exec(block, names)  # noqa: S102  # the page's own lines
         if "maps" in names:
             assert names["maps"].values.any()

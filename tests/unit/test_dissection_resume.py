@@ -40,6 +40,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return mini_broden(tmp_path_factory.mktemp("mini") / "data", scenes=24, size=64)
 
 
+@pytest.fixture(autouse=True)
+def one_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report says when it was made, and bytes are compared here."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

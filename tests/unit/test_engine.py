@@ -94,7 +94,11 @@ def test_what_announces_its_passes(
         return it.ScoreCAMInterpreter(toy(), engine=kind).explain(X[:2]).values
 
     def deletion(kind: Any) -> Any:
-        return it.Deletion(toy(), engine=kind).measure(X[:2], X[:2], 0).curves["deletion"]
+        return (
+            it.Deletion(toy(), engine=kind)
+            .measure(X[:2], X[:2], 0, signed=False)
+            .curves["deletion"]
+        )
 
     def dissect(kind: Any) -> Any:
         folder = tmp_path / str(kind)

@@ -26,8 +26,19 @@ ROOMS = (
         "tensors",
         "registry",
         "preprocessing",
+        "pickles",
     ),
-    *("targets", "probe", "rules", "data_processor", "lrp_model", "subject", "explanation"),
+    *(
+        "targets",
+        "probe",
+        "rules",
+        "data_processor",
+        "lrp_model",
+        "common",
+        "subject",
+        "explanation",
+        "drawing",
+    ),
     *("interpreter", "evaluator", "dissection", "feature_visualization", "testing", "cli"),
     *("api", "", "__main__"),  # interpretdl/__init__.py is the empty name
 )

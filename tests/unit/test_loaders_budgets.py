@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from interpretdl.lrp_model import load_state, weights
-from interpretdl.lrp_model.pickle_machine import Budget
+from interpretdl.pickles.machine import Budget
 from tests.hostile_files import HUGE, pickled, refused
 from tests.torch_files import (
     again,

@@ -87,7 +87,7 @@ def test_the_page_on_lrp_does_what_it_shows(
 ) -> None:
     (tmp_path / "assets").symlink_to(root / "assets")
     monkeypatch.chdir(tmp_path)
-    page = root / "docs" / "methods" / "lrp.md"
+    page = root / "docs" / "methods" / "families" / "relevance_propagation.md"
     text, names = page.read_text(encoding="utf-8"), dict[str, Any]()
     for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
         exec(block, names)  # noqa: S102 - the page's own lines
@@ -103,8 +103,9 @@ def test_the_page_on_lrp_does_what_it_shows(
 
 def test_a_rule_keeps_the_layers_value(root: Path) -> None:
     """What the page says of rules of one's own holds for the rule that it shows."""
-    page = (root / "docs" / "methods" / "lrp.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^class RelativeEpsilon.*?(?=^quiet)", page, re.M | re.S)
+    page = root / "docs" / "methods" / "families" / "relevance_propagation.md"
+    text = page.read_text(encoding="utf-8")
+    (block,) = re.findall(r"^class RelativeEpsilon.*?(?=^quiet)", text, re.M | re.S)
     names: dict[str, Any] = {"Rule": Rule, "redirect": redirect, "stabilize": stabilize}
     exec(block, names)  # noqa: S102 - the page's own lines
     x = paddle.to_tensor([[3.0, -1.0], [0.5, 4.0]], stop_gradient=False)

@@ -23,6 +23,11 @@ def picture(height: int = 20, width: int = 30, channels: int = 3, seed: int = 0)
     return rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
+def as_file(*size: int) -> Image.Image:
+    """A picture that is resized and cropped, as arrays are not."""
+    return Image.fromarray(picture(*size))
+
+
 def saved(path: Path, array: Any, **options: Any) -> Path:
     Image.fromarray(array).save(path, **options)
     return path
@@ -49,15 +54,29 @@ def test_every_form_of_one_picture_gives_the_same_pixels(tmp_path: Path) -> None
         np.testing.assert_array_equal(load_image(stream), want)  # a second time, from the start
 
 
-def test_path_equals_array_through_resize_and_crop_and_when_already_cropped(tmp_path: Path) -> None:
+def test_path_equals_image_through_resize_and_crop_and_when_already_cropped(tmp_path: Path) -> None:
     for size in ((20, 30), (12, 12)):
         array = picture(*size)
         path = saved(tmp_path / "a.png", array)
-        by_path, by_array = read_images(path, SMALL), read_images(array, SMALL)
-        np.testing.assert_array_equal(by_path.inputs, by_array.inputs)
-        np.testing.assert_array_equal(by_path.images, by_array.images)
+        by_path, by_image = read_images(path, SMALL), read_images(Image.fromarray(array), SMALL)
+        np.testing.assert_array_equal(by_path.inputs, by_image.inputs)
+        np.testing.assert_array_equal(by_path.images, by_image.images)
     np.testing.assert_array_equal(by_path.images[0], array)  # 12 x 12 is taken as it is
-    assert read_images(array, SMALL, resize_to=6).images.shape == (1, 6, 6, 3)
+    assert read_images(path, SMALL, resize_to=6).images.shape == (1, 6, 6, 3)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"resize_to": 6}, {"crop_to": 6}, {"resize_to": 8, "crop_to": 6}]
+)
+def test_integer_arrays_keep_their_size(options: Any) -> None:
+    array = np.stack([picture(seed=1), picture(seed=2)])
+    for given in (array, list(array), tuple(array)):
+        batch = read_images(given, SMALL, **options)
+        np.testing.assert_array_equal(batch.images, array)
+        np.testing.assert_array_equal(batch.inputs, SMALL.normalize(array))
+    np.testing.assert_array_equal(read_images(array[0], SMALL, **options).images, array[:1])
+    with pytest.raises(InputError, match=r"20 x 30.*20 x 40.*Image\.fromarray"):
+        read_images([picture(), picture(20, 40)], SMALL, **options)
 
 
 def test_a_stream_that_cannot_seek() -> None:
@@ -85,7 +104,7 @@ def test_tensors_count_as_arrays() -> None:
 
 def test_a_list_of_different_sizes_and_kinds(tmp_path: Path) -> None:
     path = saved(tmp_path / "wide.png", picture(20, 50))
-    batch = read_images([path, picture(31, 17), Image.fromarray(picture(16, 16)[..., 0])], SMALL)
+    batch = read_images([path, as_file(31, 17), Image.fromarray(picture(16, 16)[..., 0])], SMALL)
     assert batch.inputs.shape == (3, 3, 12, 12)
     assert batch.inputs.dtype == np.float32
     assert batch.images.shape == (3, 12, 12, 3)
@@ -93,7 +112,7 @@ def test_a_list_of_different_sizes_and_kinds(tmp_path: Path) -> None:
     assert batch.sources == (str(path), "input 1", "input 2")
     assert batch.indices == (0, 1, 2)
     assert batch.failures == {}
-    single = read_images(picture(31, 17), SMALL)
+    single = read_images(as_file(31, 17), SMALL)
     np.testing.assert_array_equal(batch.inputs[1:2], single.inputs)
 
 
@@ -149,18 +168,18 @@ def test_resize_and_crop_are_paddles(size: tuple[int, int], how: str) -> None:
 
 
 def test_explicit_resize_means_no_crop_and_sizes_must_agree() -> None:
-    assert read_images(picture(20, 30), SMALL, resize_to=10).images.shape == (1, 10, 15, 3)
-    both = read_images(picture(20, 30), SMALL, resize_to=10, crop_to=8)
+    assert read_images(as_file(20, 30), SMALL, resize_to=10).images.shape == (1, 10, 15, 3)
+    both = read_images(as_file(20, 30), SMALL, resize_to=10, crop_to=8)
     assert both.images.shape == (1, 8, 8, 3)
-    assert read_images(picture(20, 30), SMALL, crop_to=9).images.shape == (1, 9, 9, 3)
+    assert read_images(as_file(20, 30), SMALL, crop_to=9).images.shape == (1, 9, 9, 3)
     with pytest.raises(InputError, match=r"10 x 15.*10 x 20.*crop_to="):
-        read_images([picture(20, 30), picture(20, 40)], SMALL, resize_to=10)
+        read_images([as_file(20, 30), as_file(20, 40)], SMALL, resize_to=10)
     with pytest.raises(InputError, match="less than the crop of 11"):
-        read_images(picture(), SMALL, resize_to=10, crop_to=11)
+        read_images(as_file(), SMALL, resize_to=10, crop_to=11)
     with pytest.raises(InputError, match="resize_to must be at least 1"):
-        read_images(picture(), SMALL, resize_to=0)
+        read_images(as_file(), SMALL, resize_to=0)
     with pytest.raises(InputError, match="did you mean 'bicubic'"):
-        read_images(picture(), Preprocessing(interpolation="bicubick"))
+        read_images(as_file(), Preprocessing(interpolation="bicubick"))
     with pytest.raises(InputError, match="channels must be 1"):
         load_image(picture(), channels=2)
 
@@ -233,6 +252,7 @@ def test_crop_first_cuts_the_centre_and_then_resizes() -> None:
     side = 262  # int(300 * .875)
     centre = Image.fromarray(pixels[19 : 19 + side, 94 : 94 + side])
     expected = np.asarray(centre.resize((224, 224), Image.Resampling.BICUBIC))
-    np.testing.assert_array_equal(read_images(pixels, way).images[0], expected)
+    found = read_images(Image.fromarray(pixels), way).images
+    np.testing.assert_array_equal(found[0], expected)
     with pytest.raises(InputError, match="crop_first"):
         Preprocessing(resize=None, crop=224, crop_first=True)

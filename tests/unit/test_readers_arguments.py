@@ -63,7 +63,7 @@ def test_preprocessing_of_a_wrong_type(option: str, wrong: Any) -> None:
         lambda wrong: crop_image(PICTURE, wrong),
         lambda wrong: resize_image(PICTURE, wrong),
         lambda wrong: read_image(PNG, wrong),
-        lambda wrong: read_images(PICTURE, Preprocessing(interpolation=wrong)),
+        lambda wrong: read_images(PNG, Preprocessing(interpolation=wrong)),
         lambda wrong: resize_image(PICTURE, 5, wrong),
         lambda wrong: preprocess_image(wrong),
         lambda wrong: restore_image(wrong),

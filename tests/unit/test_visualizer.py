@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from interpretdl.data_processor.visualizer import (
     plot,
     plot_grid,
 )
-from interpretdl.errors import InputError
+from interpretdl.errors import InputError, InterpretWarning
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (3, 16, 20, 3)).astype(np.uint8)
@@ -240,6 +242,7 @@ def test_a_grid_has_a_row_for_each_image_and_a_column_for_each_method():
         assert np.array_equal(np.asarray(axis.images[0].get_array()), image)
 
 
+@pytest.mark.filterwarnings("ignore:no font that matplotlib knows")
 @pytest.mark.parametrize(
     "name", ["$x_1$", "a_b^c", r"\frac{", "tab\there", "Ægypten – Ünïcode", "猫", "$", "%", "\x00"]
 )
@@ -249,6 +252,26 @@ def test_class_names_are_drawn_as_they_are(name):
     assert figure.axes[0].get_title().endswith("0.385")
     if name.isascii() and name.isprintable():
         assert figure.axes[0].get_title() == name + "  0.385"
+
+
+def test_what_no_font_has_is_said(monkeypatch):
+    monkeypatch.setattr(canvas, "_fonts", lambda _: (("Latin", frozenset(range(128))),))
+    monkeypatch.setattr(canvas, "_family_with", lambda _: None)
+    with pytest.warns(InterpretWarning, match="install one, for Chinese.*fonts-noto-cjk"):
+        text, families = canvas.drawable("猫 cat")
+    assert (text, families) == ("? cat", ["Latin"])
+
+
+def test_any_installed_font_will_do(monkeypatch):
+    """One that is not among the preferred ones, but has the character."""
+    path = Path(matplotlib.get_data_path(), "fonts/ttf/STIXSizOneSymReg.ttf")
+    font = matplotlib.font_manager.get_font(path)
+    code = max(font.get_charmap())
+    monkeypatch.setattr(canvas, "_fonts", lambda _: (("Latin", frozenset(range(128))),))
+    text, families = canvas.drawable(f"{chr(code)} cat")
+    assert text == f"{chr(code)} cat" if chr(code).isprintable() else "cat"
+    assert len(families) == (2 if chr(code).isprintable() else 1)
+    assert canvas._family_with(code) is not None
 
 
 def test_long_names_are_wrapped_and_cut():
@@ -286,6 +309,7 @@ def test_a_thousand_maps_are_refused_before_the_work():
 # -- image_plot -----------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:no font that matplotlib knows")
 def test_image_plot_draws_every_class_on_one_scale():
     values = [RNG.normal(size=(2, 3, 8, 9)) * (k + 1) for k in range(3)]
     pixels = RNG.integers(0, 256, (2, 8, 9, 3)).astype(np.uint8)

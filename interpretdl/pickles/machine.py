@@ -1,7 +1,7 @@
 """Reads a pickle of tensors without Python's unpickler: nothing that a file names is imported.
 
 Opcodes and their arguments are read as `pickletools` knows them. What globals stand for is in
-`pickle_values`; every opcode that tensors do not need is refused.
+`values`; every opcode that tensors do not need is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol, cast
 
 from ..errors import WeightsError
 from .files import brief
-from .pickle_values import (
+from .values import (
     Storage,
     build,
     find_global,
@@ -74,9 +74,9 @@ def _work(args: Any) -> int:
     if not isinstance(args, tuple):
         return 0
     return sum(
-        len(arg) // 64 if isinstance(arg, str | bytes) else len(arg)
+        len(arg) // 64 if isinstance(arg, str | bytes | bytearray) else len(arg)
         for arg in args[:5]
-        if isinstance(arg, str | bytes | tuple | list | dict)
+        if isinstance(arg, str | bytes | bytearray | tuple | list | dict)
     )
 
 
@@ -89,7 +89,7 @@ _EMPTY: dict[str, Callable[[], Any]] = {
 _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -102,7 +102,11 @@ _KNOWN = {
 
 
 def read_pickle(
-    stream: Readable, budget: Budget, storages: dict[str, Storage] | None = None
+    stream: Readable,
+    budget: Budget,
+    storages: dict[str, Storage] | None = None,
+    *,
+    objects: bool = False,
 ) -> Any:
     """The object in a pickle of protocol 2 to 5, with `Tensor` and `Array` for tensors and arrays.
 
@@ -110,13 +114,14 @@ def read_pickle(
         stream: binary, with `read` and `readline`; is left behind the pickle's end.
         budget: of the file; what the pickle takes is taken from it.
         storages: is filled with every torch storage that the pickle names, by its key.
+        objects: whether arrays may hold what else a pickle may hold, beside numbers.
 
     Raises:
         WeightsError: the pickle names something off the allow-list, uses an opcode that tensors
             do not need, asks for more than its budget, or is damaged.
     """
     try:
-        return _run(stream, budget, {} if storages is None else storages)
+        return _run(stream, budget, {} if storages is None else storages, objects)
     except WeightsError:
         raise
     except MALFORMED as error:
@@ -143,7 +148,7 @@ def _line(stream: Readable) -> str:
     return line[:-1].decode("ascii", "backslashreplace")
 
 
-def _run(stream: Readable, budget: Budget, storages: dict[str, Storage]) -> Any:
+def _run(stream: Readable, budget: Budget, storages: dict[str, Storage], objects: bool) -> Any:
     stack: list[Any] = []
     marked: list[list[Any]] = []  # the stacks below each MARK
     memo: dict[int, Any] = {}
@@ -196,7 +201,7 @@ def _run(stream: Readable, budget: Budget, storages: dict[str, Storage]) -> Any:
         elif name == "REDUCE":
             args, function = stack.pop(), stack.pop()
             budget.spend(_work(args))
-            stack.append(reduce(function, args))
+            stack.append(reduce(function, args, objects))
         elif name == "BUILD":
             state = stack.pop()
             budget.spend(_work(state))

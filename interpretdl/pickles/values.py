@@ -163,6 +163,20 @@ def _scalar(args: tuple[Any, ...]) -> Array:
     return Array(np.frombuffer(_raw(args[1]), args[0].value, 1)[0])
 
 
+def _from_buffer(args: tuple[Any, ...]) -> Array:
+    """An array as protocol 5 writes it."""
+    data, dtype, shape, order = args[:4]
+    if any(args[4:]):
+        raise malformed("an array whose axes are in another order")
+    return Array(_shaped(np.frombuffer(_raw(data), dtype.value), shape, order))
+
+
+def _shaped(numbers: NDArray[Any], shape: Any, order: Any) -> NDArray[Any]:
+    if not _are_counts(shape) or math.prod(shape) != numbers.size:
+        raise malformed(f"an array of {numbers.size} numbers with a shape of others")
+    return numbers.reshape(shape, order="F" if order == "F" else "C")
+
+
 def _encode(args: tuple[Any, ...]) -> bytes:
     return _raw(args[0])
 
@@ -177,9 +191,9 @@ def _raw(data: Any) -> bytes:
     # Python 2's strings, and bytes in protocol 2, are text in which a character is a byte.
     if isinstance(data, str):
         return data.encode("latin-1")
-    if not isinstance(data, bytes):
+    if not isinstance(data, bytes | bytearray):
         raise malformed(f"a {type(data).__name__} in the place of an array's bytes")
-    return data
+    return bytes(data)
 
 
 _REDUCE: dict[str, Callable[[tuple[Any, ...]], Any]] = {
@@ -191,6 +205,8 @@ _REDUCE: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "builtins tuple": lambda args: tuple(args[0]),
     "numpy.core.multiarray _reconstruct": _array,
     "numpy._core.multiarray _reconstruct": _array,
+    "numpy.core.numeric _frombuffer": _from_buffer,
+    "numpy._core.numeric _frombuffer": _from_buffer,
     "numpy.core.multiarray scalar": _scalar,
     "numpy._core.multiarray scalar": _scalar,
     "numpy dtype": _dtype,
@@ -223,12 +239,14 @@ def find_global(name: str) -> Global:
     return Global(name)
 
 
-def reduce(function: Any, args: Any) -> Any:
-    """What the call of an allowed name gives."""
+def reduce(function: Any, args: Any, objects: bool = False) -> Any:
+    """What the call of an allowed name gives; `objects`: whether arrays may be of objects."""
     if not isinstance(function, Global) or function.name not in _REDUCE:
         refuse(f"a call of {quoted_name(function)}")
     if not isinstance(args, tuple):
         raise malformed("a call without arguments")
+    if objects and function.name == "numpy dtype" and args[:1] == ("O8",):
+        return DType(np.dtype(object))
     return _REDUCE[function.name](args)
 
 
@@ -244,12 +262,21 @@ def build(thing: Any, state: Any) -> None:
         return
     if isinstance(thing, Array):
         _, shape, dtype, fortran, data = state
-        numbers = np.frombuffer(_raw(data), dtype.value)
-        if not _are_counts(shape) or math.prod(shape) != numbers.size:
-            raise malformed(f"an array of {numbers.size} numbers with a shape of others")
-        thing.value = numbers.reshape(shape, order="F" if fortran else "C")
+        numbers = (
+            _objects(data) if dtype.value.kind == "O" else np.frombuffer(_raw(data), dtype.value)
+        )
+        thing.value = _shaped(numbers, shape, "F" if fortran else "C")
         return
     refuse(f"the state of {quoted_name(thing)}")
+
+
+def _objects(data: Any) -> NDArray[Any]:
+    if not isinstance(data, list):
+        raise malformed("an array of objects without a list of them")
+    array = np.empty(len(data), object)
+    for i, each in enumerate(data):  # at once, lists would become axes
+        array[i] = each
+    return array
 
 
 def persistent(pid: Any) -> Storage:
