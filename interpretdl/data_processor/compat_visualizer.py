@@ -45,8 +45,8 @@ def explanation_to_vis(
     Args:
         batched_image: uint8 [1, H, W, 3] or [H, W, 3] with one map; [N, H, W, 3] with N maps.
         explanation: [h, w], or [N, h, w]; of any size, it is resized bilinearly.
-        style: "grayscale" (99th percentile is white), "heatmap" (OpenCV's jet, from
-            smallest to largest), "overlay_grayscale" and "overlay_heatmap" (0.4 of it over 0.6 of the
+        style: "grayscale" (99th percentile is white), "heatmap" (OpenCV's jet, from smallest to
+            largest value), "overlay_grayscale" and "overlay_heatmap" (0.4 of it over 0.6 of the
             picture), "overlay_threshold" (values above zero in green).
 
     Returns:

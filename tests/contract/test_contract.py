@@ -250,7 +250,7 @@ def test_a_breach_is_noticed(
 
 def test_what_is_not_there_is_named(registered: Any) -> None:
     with pytest.raises(it.InputError, match="grad_cam"):
-        check_interpreter("gradcam")
+        check_interpreter("gradkam")
     with pytest.raises(it.InputError, match="@register"):
         check_interpreter(type("Own", (it.Interpreter,), {"attribute": swallows}))
     with pytest.raises(it.InputError, match="same_bits"):
