@@ -52,6 +52,7 @@ setup(
             "nbformat>=5.9",
             "nbclient>=0.10",
             "ipykernel>=6.29",
+            "jupytext>=1.16",
             "types-tqdm",
         ],
         # `make docs`; mkdocs 2 has no plugins

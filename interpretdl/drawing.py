@@ -123,8 +123,8 @@ class Explanations(dict[str, Explanation]):
         self.failed = failed or {}
 
     def plot(self, **options: Any) -> Figure:
-        """All maps in one figure, see `grid`."""
-        return grid(list(self.values()), **options)
+        """All maps in one figure, see `grid`; their names are the titles."""
+        return grid(list(self.values()), **{"titles": list(self), **options})
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Write the figure: .png, .jpg, .webp, .tif, .pdf or .svg; options as `plot` takes them.

@@ -6,7 +6,7 @@
     ├── TargetError             (ValueError)  a label or score that the model does not have
     ├── LayerNotFoundError      (ValueError)  a layer name that the model does not have
     ├── UnsupportedModelError   (TypeError)   a method that cannot be right on this model
-    ├── WeightsError            (OSError)     weights that cannot be had, read or fitted
+    ├── WeightsError            (OSError)     weights that cannot be downloaded, read or fitted
     └── ResourceError           (OSError)     memory, disk or a place to write is missing
 
 Every message says what was given, what was expected and what to do.

@@ -76,7 +76,8 @@ class Registry(Generic[_InfoType]):
         Raises:
             InputError: the name is taken.
         """
-        if info.name in self._entries:
+        before = self._entries.get(info.name)
+        if before is not None and not _again(before, info):
             raise InputError(f"the {self.noun} {info.name!r} is registered already")
         self._entries[info.name] = info
 
@@ -125,6 +126,14 @@ class Registry(Generic[_InfoType]):
             hint = did_you_mean(str(name), known) or f"; there are {', '.join(known)}"
             raise InputError(f"no {self.noun} {name!r}{hint}")
         return known[name]
+
+
+def _again(before: Any, now: Any) -> bool:
+    """Whether it is the same class of a notebook, whose cell has been run again."""
+    one, other = before.cls, now.cls
+    return (one.__module__, one.__qualname__) == ("__main__", other.__qualname__) and (
+        other.__module__ == "__main__"
+    )
 
 
 def _plain_name(name: object) -> str:

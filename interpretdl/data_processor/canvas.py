@@ -30,6 +30,12 @@ _FALLBACK_FONTS = (
 class Canvas(Figure):
     """A matplotlib Figure that Jupyter shows although pyplot was never imported."""
 
+    def show(self, warn: bool = True) -> None:
+        """Show it in the notebook's cell or a window; matplotlib's own needs pyplot's figures."""
+        from .showing import show
+
+        show(self)
+
     def _repr_png_(self) -> bytes:
         return png_of(self)
 

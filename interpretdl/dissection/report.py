@@ -123,11 +123,11 @@ def strip(result: LayerResult, unit: int, picture_of: Any) -> NDArray[np.uint8]:
         uint8 [side, width, 3].
     """
     pieces = []
-    for index, small in zip(result.top_images[unit], result.top_maps[unit], strict=True):
-        if index < 0:
-            continue
-        picture = picture_of(int(index))
-        mask = upsample(small[None], picture.shape[:2])[0] > result.thresholds[unit]
+    kept = result.top_images[unit] >= 0
+    pictures = [picture_of(int(index)) for index in result.top_images[unit][kept]]
+    maps = upsample(result.top_maps[unit][kept], pictures[0].shape[:2])
+    for picture, heat in zip(pictures, maps, strict=True):
+        mask = heat > result.thresholds[unit]
         dimmed = np.rint(picture * _DIM).astype(np.uint8)
         pieces += [np.where(mask[..., None], picture, dimmed), np.full((len(picture), 2, 3), 255)]
     return np.concatenate(pieces[:-1], axis=1).astype(np.uint8)

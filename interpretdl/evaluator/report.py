@@ -25,6 +25,8 @@ _MARGIN = 5
 
 def number(value: float, digits: int = 4) -> str:
     """So many digits, or a dash for what is no number."""
+    if abs(value) < 1e-12:  # of rounding
+        value = 0.0
     return f"{value:.{digits}g}" if np.isfinite(value) else "–"
 
 

@@ -177,7 +177,8 @@ class SensitivityMax(Evaluator):
 class Selectivity(Evaluator):
     """Area under the score while the most relevant patch is taken out, explained anew each time.
 
-    The area is divided by the number of steps: it is the mean height of the curve.
+    The area is divided by the number of steps: it is the mean height of the curve. A map that has
+    become empty orders nothing; the last one that did goes on to count.
 
     Args:
         patch: side of a patch in pixels.
@@ -216,10 +217,12 @@ class Selectivity(Evaluator):
                 x = np.where(patch[:, None], base, x)
                 curve[:, step + 1] = case.model.scores(x, target)
                 if step + 1 < steps or kept:
-                    heat = case.heat_of(case.explain(x))
+                    fresh = case.heat_of(case.explain(x))
+                    said = fresh.any(axis=(1, 2), keepdims=True)
+                    heat = np.where(said, fresh, heat)
                 if step + 1 in kept:
                     pictures.append(x)
-                    maps.append(heat)
+                    maps.append(fresh)
                 bar.update()
         axis = np.arange(steps + 1, dtype=np.float64)
         label = "patches taken out"

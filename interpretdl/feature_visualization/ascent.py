@@ -123,7 +123,7 @@ class Ascent:
     def _objective(self, given: Wanted, of: ClassObjective, inputs: NDArray[Any]) -> Objective:
         if isinstance(given, Objective):
             return given
-        if isinstance(given, ChannelScore) and given.channel.ndim == 0:
+        if isinstance(given, ChannelScore) and given.channel.size == 1:
             return objective_of(given)
         if not isinstance(given, int | str | np.integer):
             raise InputError(

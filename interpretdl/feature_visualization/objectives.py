@@ -79,4 +79,5 @@ def objective_of(target: ChannelScore) -> Objective:
     """The objective that a channel's score is."""
     if target.position is None:
         return channel(target.layer, int(target.channel))
-    return unit(target.layer, int(target.channel), target.position)
+    row, column = target.position.ravel().tolist()
+    return unit(target.layer, int(target.channel), (row, column))

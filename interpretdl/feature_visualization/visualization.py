@@ -85,7 +85,7 @@ class FeatureVisualization:
         for i, (image, score) in enumerate(zip(self.images, self.scores, strict=True)):
             axes = figure.add_subplot(grid[divmod(i, columns)])
             axes.imshow(image, interpolation="nearest" if max(image.shape) < 64 else None)
-            heading = self.objectives[i] if several else ""
+            heading = self.objectives[i].partition(" (log")[0] if several else ""
             write_text(axes.set_title, f"{score:.2f}", 24, heading, fontsize="small")
             axes.set_axis_off()
         if history:

@@ -76,9 +76,10 @@ def explain_with(
     with progress_bar(len(named), "explain", "method") as bar:
         for name, interpreter in named.items():
             bar.set_postfix_str(name)
+            own = dict(options.get(name, {}))
             try:
                 found[name] = interpreter._explained(
-                    batch, label, None, {}, dict(options.get(name, {}))
+                    batch, label, own.pop("gradient_of", None), {}, own
                 )
             except UnsupportedModelError as error:
                 failed[name] = str(error)

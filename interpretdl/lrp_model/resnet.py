@@ -154,7 +154,7 @@ def resnet50(
         and answers.
 
     Raises:
-        WeightsError: the weights cannot be had, are damaged, or do not fit.
+        WeightsError: the weights cannot be obtained, are damaged, or do not fit.
     """
     return _resnet(50, pretrained, num_classes, in_channels)
 

@@ -8,6 +8,7 @@ what the layers give before it is used.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args
@@ -69,6 +70,10 @@ class Engine:
         self._refused: dict[Any, str] = {}
         self._program: tuple[Any, Program] | None = None
         self._decided: tuple[Any, Program | None] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Engine:
+        """For a copy of the model; a program of Paddle's cannot be copied, and is the other's."""
+        return type(self)(self.kind, copy.deepcopy(self._pick, memo))
 
     @contextlib.contextmanager
     def announced(self, passes: int) -> Iterator[None]:

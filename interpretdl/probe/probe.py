@@ -44,7 +44,7 @@ class Probe(Runs):
         engine: what runs forward passes, and gradients of a class's score by the input.
             "dygraph": Paddle's layers. "onednn": a program traced from them, run by oneDNN on the
             CPU, whose outputs are held against the layers' (1e-5 of the largest; gradients 2 %,
-            for the kinks of ReLUs) before it is used; where it cannot be had the layers run, with
+            for the kinks of ReLUs) before it is used; where that fails the layers run, with
             a warning. "onednn-bf16": likewise in bfloat16, faster and far less exact, no
             gradients. None: a program where so many passes are to come that tracing, some
             seconds, pays.

@@ -22,21 +22,23 @@ class ActivationScore(Target):
     Args:
         layer: the layer's name, for messages.
         channels: int, or ints [N], each in [0, C).
-        position: row and column of a unit; None: the mean over all positions.
+        position: int64 [2] or [N, 2], row and column of a unit; None: the mean over all positions.
 
     Raises:
         TargetError: on the call, when the layer has no such channel or position.
     """
 
     def __init__(
-        self, layer: str, channels: NDArray[np.int64], position: tuple[int, int] | None
+        self, layer: str, channels: NDArray[np.int64], position: NDArray[np.int64] | None
     ) -> None:
         self.layer, self.channels, self.position = layer, channels, position
 
     def take(self, indices: NDArray[np.int64]) -> ActivationScore:
-        if self.channels.ndim == 0:
-            return self
-        return ActivationScore(self.layer, self.channels[indices], self.position)
+        channels = self.channels[indices] if self.channels.ndim else self.channels
+        places = self.position
+        if places is not None and places.ndim == 2:
+            places = places[indices]
+        return ActivationScore(self.layer, channels, places)
 
     def __call__(self, activation: Tensor) -> Tensor:
         shape = list(activation.shape)
@@ -54,15 +56,17 @@ class ActivationScore(Target):
         if found.ndim == 1:
             raise TargetError(f"{self.layer!r} has no positions: its output is {shape}")
         height, width = shape[2:]
-        row, column = self.position
-        if not (0 <= row < height and 0 <= column < width):
+        rows, columns = np.broadcast_to(self.position, (n, 2)).T
+        if self.position.min() < 0 or rows.max() >= height or columns.max() >= width:
+            given = self.position.tolist()
             raise TargetError(
-                f"position {self.position} is not in the {height} x {width} of {self.layer!r}"
+                f"position {given} is not in the {height} x {width} of {self.layer!r}"
             )
-        return found[:, row, column]
+        places = from_numpy((rows * width + columns)[:, None], activation.place)
+        return paddle.take_along_axis(found.flatten(1), places, axis=1)[:, 0]
 
     def __repr__(self) -> str:
-        where = "" if self.position is None else f", position={self.position}"
+        where = "" if self.position is None else f", position={self.position.tolist()}"
         return f"ChannelScore({self.layer!r}, {self.channels.tolist()}{where})"
 
 
@@ -75,7 +79,9 @@ class ChannelScore(Target):
     Args:
         layer: a layer's name, see `probe.layer_names()`. Its output is [N, C, h, w] or [N, C].
         channel: int, or ints [N], one for each image, each in [0, C).
-        position: row and column of a unit in [0, h) x [0, w); None: the mean over all positions.
+        position: row and column of a unit in [0, h) x [0, w), or [N, 2] of them; None: the mean
+            over all positions. The gradient of a mean is the same at all of them, so that
+            deconvolution then shows nothing of the picture: give it a unit.
 
     Raises:
         InputError: the channel is not a whole number, or the position not two of them.
@@ -87,24 +93,29 @@ class ChannelScore(Target):
         self,
         layer: str,
         channel: int | Sequence[int] | NDArray[Any],
-        position: tuple[int, int] | None = None,
+        position: Sequence[int] | NDArray[Any] | None = None,
     ) -> None:
         channels = np.asarray(channel)
         if channels.dtype.kind not in "iu" or channels.ndim > 1 or channels.size == 0:
             raise InputError(
                 f"channel must be a whole number, or one for each image; got {channel!r}"
             )
-        if position is not None:
-            place = np.asarray(position)
-            if place.dtype.kind not in "iu" or place.shape != (2,):
-                raise InputError(f"position must be (row, column); got {position!r}")
-            position = (int(place[0]), int(place[1]))
-        self.layer, self.channel, self.position = str(layer), channels.astype(np.int64), position
+        places = None if position is None else np.asarray(position)
+        if places is not None and (
+            places.dtype.kind not in "iu" or places.ndim not in (1, 2) or places.shape[-1] != 2
+        ):
+            raise InputError(
+                f"position must be (row, column), or one for each image; got {position!r}"
+            )
+        self.layer, self.channel = str(layer), channels.astype(np.int64)
+        self.position = None if places is None else places.astype(np.int64)
 
     def check(self, images: int) -> None:
         """Raise TargetError unless there is one channel, or one for each of so many images."""
         if self.channel.ndim and len(self.channel) != images:
             raise TargetError(f"{len(self.channel)} channels were given for {images} images")
+        if self.position is not None and self.position.ndim == 2 and len(self.position) != images:
+            raise TargetError(f"{len(self.position)} positions were given for {images} images")
 
     @property
     def of_layer(self) -> ActivationScore:
@@ -113,14 +124,18 @@ class ChannelScore(Target):
 
     def names(self, n: int) -> tuple[str, ...]:
         """What is explained of each of n images, in words."""
-        where = "" if self.position is None else f" at {self.position}"
         channels = np.broadcast_to(self.channel, (n,)).tolist()
-        return tuple(f"{self.layer} channel {channel}{where}" for channel in channels)
+        if self.position is None:
+            return tuple(f"{self.layer} channel {channel}" for channel in channels)
+        places = np.broadcast_to(self.position, (n, 2)).tolist()
+        return tuple(
+            f"{self.layer} channel {channel} at {row}, {column}"
+            for channel, (row, column) in zip(channels, places, strict=True)
+        )
 
     def take(self, indices: NDArray[np.int64]) -> ChannelScore:
-        if self.channel.ndim == 0:
-            return self
-        return ChannelScore(self.layer, self.channel[indices], self.position)
+        part = self.of_layer.take(indices)
+        return ChannelScore(part.layer, part.channels, part.position)
 
     def __call__(self, output: Tensor) -> Tensor:
         raise TargetError(

@@ -61,7 +61,7 @@ def _kept(output: Any) -> Any:
     """An output without what changes from run to run: bars, and the texts of pictures."""
     if output.output_type == "stream" and output.name == "stderr" and "\r" in output.text:
         return None
-    if "image/png" in output.get("data", {}):
+    if {"image/png", "image/jpeg"} & {*output.get("data", {})}:
         output.data.pop("text/plain", None)
         output.metadata.clear()
     return output

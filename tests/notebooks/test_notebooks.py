@@ -45,7 +45,7 @@ def pictures(notebook: Any) -> list[int]:
     counts = []
     for cell in notebook.cells:
         outputs = cell.get("outputs", ())
-        shown = [out for out in outputs if "image/png" in out.get("data", {})]
+        shown = [out for out in outputs if {"image/png", "image/jpeg"} & {*out.get("data", {})}]
         html = [out for out in outputs if "data:image" in str(out.get("data", {}).get("text/html"))]
         counts.append(len(shown) + len(html))
     return counts
@@ -90,3 +90,17 @@ def test_the_index_lists_every_tutorial() -> None:
     links = set(re.findall(r"\]\((\d\d[^)#]*)\)", text))
     assert links == {f"{name}.ipynb" for name in SOURCES}
     assert sorted(path.stem for path in TUTORIALS.glob("*.ipynb")) == sorted(SOURCES)
+
+
+def test_the_sections_that_the_index_names_are_there() -> None:
+    text = (TUTORIALS / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"\| (\d), ([^|]+?) \|$", text, re.M)
+    assert len(rows) > 30
+    section = ""
+    for number, named in rows:
+        name = next(name for name in SOURCES if name.startswith(f"0{number}"))
+        source = SOURCES[name].read_text(encoding="utf-8")
+        headings = set(re.findall(r"^# #+ (.+)$", source, re.M))
+        sections = re.findall('"([^"]+)"', named) or [section]
+        assert set(sections) <= headings, (name, sections)
+        section = sections[-1]

@@ -45,6 +45,10 @@ def by_hand(model: Any, x: Any, take: Any) -> Any:
         (it.ChannelScore(CONVOLUTION, 2), lambda y: y[:, 2].mean(axis=[1, 2])),
         (it.ChannelScore(CONVOLUTION, 5, (3, 0)), lambda y: y[:, 5, 3, 0]),
         (
+            it.ChannelScore(CONVOLUTION, 5, [(3, 0), (7, 7), (0, 2)]),
+            lambda y: paddle.stack([y[0, 5, 3, 0], y[1, 5, 7, 7], y[2, 5, 0, 2]]),
+        ),
+        (
             it.ChannelScore(CONVOLUTION, [0, 3, 1]),
             lambda y: paddle.stack([y[i, c].mean() for i, c in enumerate((0, 3, 1))]),
         ),
@@ -139,6 +143,8 @@ def test_what_is_refused(model: Any, x: Any) -> None:
         gradient.explain(x, label=it.ChannelScore(CONVOLUTION, 0, (8, 0)))
     with pytest.raises(it.TargetError, match="2 channels were given for 3"):
         gradient.explain(x, label=it.ChannelScore(CONVOLUTION, [0, 1]))
+    with pytest.raises(it.TargetError, match="2 positions were given for 3"):
+        gradient.explain(x, label=it.ChannelScore(CONVOLUTION, 0, [(0, 0), (1, 1)]))
     with pytest.raises(it.InputError, match="whole number"):
         it.ChannelScore(CONVOLUTION, 1.5)  # type: ignore[arg-type]  # the mistake itself
     with pytest.raises(it.InputError, match="row, column"):

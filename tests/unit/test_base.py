@@ -204,3 +204,21 @@ def test_a_model_with_fewer_rows_than_items() -> None:
 
     with pytest.raises(it.UnsupportedModelError, match="1 rows for 3 items"):
         it.GradientInterpreter(Mean(), batch_size=3).explain(images())
+
+
+def test_a_cell_of_a_notebook_may_be_run_again() -> None:
+    def cell(module: str) -> type:
+        class Mine(it.GradientInterpreter):
+            pass
+
+        Mine.__module__ = module
+        return registry.register("mine", layout="nchw", signed=True, paper="")(Mine)
+
+    try:
+        first, second = cell("__main__"), cell("__main__")
+        assert first is not second
+        assert registry.find("mine").cls is second
+        with pytest.raises(it.InputError, match="is registered already"):
+            cell("elsewhere")
+    finally:
+        registry.METHODS.remove("mine")

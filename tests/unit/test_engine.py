@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import shutil
@@ -326,3 +327,13 @@ def test_parameters_in_float64_stay_with_the_layers(toy: Toy, always: None) -> N
     probe = Probe(model)
     probe.logits(X)
     assert probe.ran_by == "dygraph: its parameters are not all float32"
+
+
+def test_a_copy_of_a_probe_has_programs_of_its_own(toy: Any) -> None:
+    probe = it.Probe(toy(), engine="onednn")
+    before = probe.logits(X)
+    assert probe.ran_by == "onednn"
+    other = copy.deepcopy(probe)
+    assert other.ran_by == ""
+    np.testing.assert_allclose(other.logits(X), before, atol=1e-5)
+    assert other.ran_by == "onednn"

@@ -57,6 +57,19 @@ def test_titles_and_interpreters(model: Any, images: Any) -> None:
     assert {name: one.method for name, one in found.items()} == {
         "coarse": "grad_cam", "fine": "gradient",
     }  # fmt: skip
+    heads = [axes.get_title().split("\n")[0] for axes in panels(found.plot())]
+    assert heads[:3] == ["picture", "coarse", "fine"]
+    found.plot().show()  # nowhere to show it
+
+
+def test_each_method_may_explain_another_score(model: Any, images: Any) -> None:
+    found = it.explain_with(
+        ["gradient", "lrp"], model, images, options={"gradient": {"gradient_of": "probability"}}
+    )
+    assert found["gradient"].scores.max() <= 1
+    np.testing.assert_allclose(
+        found["gradient"].scores, found["gradient"].probabilities.max(1), 1e-5
+    )
 
 
 def test_a_method_that_cannot_is_left_out(images: Any) -> None:
@@ -324,3 +337,19 @@ def test_the_sign_of_bare_arrays(model: Any, images: Any) -> None:
     with pytest.warns(it.InterpretWarning, match="give signed=True"):
         Deletion(model, steps=4).measure(x, explained.values, labels=1)
     Deletion(model, steps=4).measure(x, np.abs(explained.values), labels=1)
+
+
+def test_selectivity_goes_on_where_a_map_becomes_empty(model: Any) -> None:
+    """By the last map that orders anything: the picture itself, which is empty from then on."""
+    x = np.zeros((1, 3, 16, 16), np.float32)
+    x[0, 0, :4, :4], x[0, 0, 8:12, 8:12], x[0, 0, 4:8, :4] = 3, 2, 1
+    found = Selectivity(model, steps=3, frames=4).measure(
+        x, x, 0, interpreter=lambda z, target: np.zeros_like(z)
+    )
+    assert found.frames is not None
+    gone = [(frame != found.frames.images[0, 0]).any(axis=-1) for frame in found.frames.images[0]]
+    assert [int(g.sum()) for g in gone] == [0, 16, 32, 48]
+    assert gone[1][:4, :4].all()
+    assert gone[2][8:12, 8:12].all()
+    assert gone[3][4:8, :4].all()
+    assert not found.frames.maps[0, 1].any()  # what it explained, not what went on to count
