@@ -225,7 +225,7 @@ def test_own_limit_and_every_page_of_a_stack(tmp_path: Path) -> None:
     with pytest.raises(ImageReadError, match="90 x 90"):
         load_image(path, frame=1, max_pixels=1000)
     with pytest.raises(ImageReadError, match="long and thin"):
-        read_images(np.zeros((1, 1000, 3), np.uint8), SMALL, resize_to=256)
+        read_images(Image.new("RGB", (1000, 1)), SMALL, resize_to=256)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "tif", "webp", "ppm"])
