@@ -24,6 +24,7 @@ class Result:
     """What came out.
 
     Attributes:
+        threads: of Paddle and of torch.
         wall, cpu, memory: of ours and of the peer, each [first quartile, median, third]; seconds
             for all images and MB.
         first: seconds of the first run.
@@ -33,6 +34,7 @@ class Result:
     """
 
     case: Case
+    threads: int = 1
     wall: dict[str, list[float]] = field(default_factory=dict)
     cpu: dict[str, list[float]] = field(default_factory=dict)
     memory: dict[str, list[float]] = field(default_factory=dict)
@@ -101,7 +103,7 @@ def workers() -> Iterator[list[Worker]]:
 
 def measured(case: Case, folder: Path, peers: str | None, threads: int, repeats: int) -> Result:
     """Run the case, its floor and its peer in turns; a failure is a part of the result."""
-    result, given = Result(case), asdict(case)
+    result, given = Result(case, threads), asdict(case)
     with workers() as started:
         try:
             parties = {"ours": Worker(sys.executable, "ours", folder, given, threads)}

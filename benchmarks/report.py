@@ -33,11 +33,12 @@ def read(paths: Sequence[Path]) -> tuple[list[Result], dict[str, str]]:
 
 
 def markdown(results: Sequence[Result], machine: dict[str, str]) -> str:
-    """One table for each model, and beneath it why goals are missed."""
+    """One table for each model and number of threads, and beneath it why goals are missed."""
     parts = [_machine(machine)]
-    for model in dict.fromkeys(result.case.model for result in results):
-        rows = [result for result in results if result.case.model == model]
-        parts.append(f"### {model}\n\n" + _table(rows))
+    for model, threads in dict.fromkeys((r.case.model, r.threads) for r in results):
+        rows = [r for r in results if (r.case.model, r.threads) == (model, threads)]
+        title = model if threads == 1 else f"{model}, {threads} threads"
+        parts.append(f"### {title}\n\n" + _table(rows))
     return "\n\n".join(parts) + "\n"
 
 
@@ -98,7 +99,7 @@ def chart(results: Sequence[Result], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    shown = [row for row in results if "peer" in row.ratios]
+    shown = [row for row in results if "peer" in row.ratios and row.threads == 1]
     if not shown:
         return
     figure, axes = plt.subplots(figsize=(8, 0.22 * len(shown) + 1), layout="constrained")
