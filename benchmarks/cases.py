@@ -95,6 +95,11 @@ REASONS: dict[tuple[str, str, str], str] = {
     ("grad_cam_explain", "*", "floor"): _LAYERS,
     ("grad_cam", "*", "peer"): _PASSES,
     ("grad_cam", "*", "floor"): f"the first image alone; {_LAYERS}",
+    ("integrated_gradients", "vgg16", "peer"): (
+        "16 gradients are too few for a program, which pays from 20 and takes .7 of the layers' "
+        "time on this network; the layers take 1.5 times as long as torch's."
+    ),
+    ("integrated_gradients", "vgg16", "floor"): "the floor is by a program, see above.",
     ("integrated_gradients", "*", "peer"): (
         "the program takes 190 to 200 ms a gradient of ResNet-50, 85 % of the time; the rest is "
         "the first gradient and the program's check, by the layers."

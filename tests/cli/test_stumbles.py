@@ -136,3 +136,11 @@ def test_reprs_are_short() -> None:
     footer = it.GradientInterpreter(model).explain(pixels, times_input=True)._repr_html_()
     assert "gradient(times_input=True)" in footer
     assert "gradient()" in it.GradientInterpreter(model).explain(pixels)._repr_html_()
+
+
+def test_a_failed_download_names_the_option_too() -> None:
+    from interpretdl.lrp_model.download import _advice
+
+    text = _advice("https://example.org/resnet50.pdparams", "no route to host")
+    assert "pretrained='path/to/file.pdparams'" in text
+    assert "--weights FILE" in text
