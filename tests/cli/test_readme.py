@@ -57,6 +57,11 @@ def test_the_chinese_readme_has_the_same_code_and_commands(root: Path) -> None:
         for text in texts
     ]
     assert commands[0] == commands[1]
+    rows = re.findall(
+        r"^\| \[`(\w+)`\]\(docs/methods/\1\.md\) \| `(\w+)` \| (.+) \|$", texts[1], re.M
+    )
+    found = {name: (cls, "各类别几乎相同" in text) for name, cls, text in rows}
+    assert found == {n: (info.cls.__name__, info.class_blind) for n, info in methods().items()}
 
 
 def test_the_chinese_introduction_runs(
