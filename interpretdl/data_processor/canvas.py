@@ -6,7 +6,6 @@ Imported only when something is drawn, because it imports matplotlib.
 from __future__ import annotations
 
 import functools
-import io
 import textwrap
 import unicodedata
 from typing import Any
@@ -15,6 +14,7 @@ from matplotlib import font_manager, rcParams
 from matplotlib.figure import Figure
 
 from ..errors import warn
+from .png import png_of
 
 __all__ = ["Canvas", "png_of", "write_text"]
 
@@ -38,13 +38,6 @@ class Canvas(Figure):
 
     def _repr_png_(self) -> bytes:
         return png_of(self)
-
-
-def png_of(figure: Figure, dpi: float = 100) -> bytes:
-    """The figure as a PNG file, margins trimmed."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08)
-    return buffer.getvalue()
 
 
 @functools.lru_cache(maxsize=4)

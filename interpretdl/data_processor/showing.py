@@ -36,7 +36,7 @@ def show(figure: Figure) -> None:
     if in_notebook():
         from IPython import display
 
-        from .canvas import png_of
+        from .png import png_of
 
         library: Any = display  # its functions are untyped
         library.display(library.Image(data=png_of(figure), format="png"))
