@@ -26,12 +26,18 @@ def prepared(folder: Path, case: dict[str, Any], threads: int) -> Work:
         parameter.stop_gradient = True
     given = np.load(folder / "inputs.npz")
     passes = {"forward": _forward, "program": _program, "gradient": _gradient}
-    units, scale = [], 1.0
-    for kind, count in case["passes"].items():
+    units: list[tuple[Any, int, int]] = []
+    # as many as fill a batch of the kind there is most of, and the others in proportion
+    counts = sorted(case["passes"].items(), key=lambda item: -item[1])
+    scale = 0.0
+    for kind, count in counts:
         run = passes[kind](model, given["x"], given["labels"])
         size = _best(folder, f"{kind} {threads}", run, int(count))
-        units.append((run, size, max(1, round(min(count, BATCH) / size))))
-        scale = count / (units[-1][1] * units[-1][2])
+        times = (
+            max(1, round(min(count, BATCH) / size)) if not scale else round(count / scale / size)
+        )
+        scale = scale or count / (size * times)
+        units.append((run, size, times))
 
     def batch() -> None:
         for run, size, times in units:
