@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from ..data_processor.heatmaps import heatmap_of
 from ..errors import InputError, warn
 from ..interpreter.base import Attribution, Interpreter
+from ..perturbation import Fill, Imputer
 from ..preprocessing import Preprocessing
 from ..probe import Probe
 from ..targets import ClassScore, ScoreKind, TargetLike, take
-from .removal import Fill, filled
 
 __all__ = ["Case", "Explain", "checked_boxes", "checked_masks", "explainer_of"]
 
@@ -79,9 +79,10 @@ class Case:
         """Maps as `heat` has them, of other values."""
         return heatmap_of(values, (self.x.shape[2], self.x.shape[3]), self.signed)
 
-    def filled(self, fill: Fill) -> Array:
-        """What stands where something was taken out, float like x."""
-        return filled(self.x, fill, self.preprocessing)
+    def imputer(self, fill: Fill, regions: NDArray[np.int64] | None = None) -> Imputer:
+        """The images with parts taken out; for "region_mean" regions [H, W]."""
+        cut = None if regions is None else [regions] * len(self.x)
+        return Imputer(self.x, fill, self.preprocessing, cut)
 
     @property
     def model(self) -> Probe:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..interpreter.sampling import at_least, counts
+from ..perturbation import Fill, Imputer, grid_regions
 from ..registry import register_evaluator
 from ..targets import ScoreKind
 from .base import Evaluator
@@ -17,7 +18,7 @@ from .case import Case
 from .compat import grey, picture_and_map
 from .evaluation import Evaluation
 from .frames import Frames, chosen
-from .removal import Fill, Removal, area, grid_regions
+from .removal import Removal, area
 
 __all__ = ["Deletion", "DeletionInsertion", "Insertion", "Monotonicity", "Perturbation"]
 
@@ -44,7 +45,8 @@ class _Ordered(Evaluator):
     def _removal(self, case: Case) -> Removal:
         height, width = case.x.shape[2:]
         regions = grid_regions(height, width, self.patch)
-        return Removal(case.x, case.heat, case.filled(self.fill), regions, self.steps, self.seed)
+        imputer = case.imputer(self.fill, regions)
+        return Removal(imputer, case.heat, regions, self.steps, self.seed)
 
     def _frames(self, case: Case, removal: Removal, **way: bool) -> Frames | None:
         """Pictures along a curve, where they are wanted."""
@@ -99,8 +101,9 @@ class _Areas(_Ordered):
         """InterpretDL's dictionary: the mean, the scores and the images of each curve."""
         given = picture_and_map(self, picture, explanation, batch_size, resize_to, crop_to)
         removal = Removal(
-            given.x, given.heat, grey(given), given.regions, steps or given.steps or 20, self.seed
-        )
+            Imputer(given.x, grey(given), given.preprocessing), given.heat, given.regions,
+            steps or given.steps or 20, self.seed,
+        )  # fmt: skip
         results: dict[str, Any] = {}
         for name in self._wanted():
             way = self.ways[name]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..interpreter.sampling import counts
+from ..perturbation import Fill, Imputer, grid_regions, perturbed_scores, region_sums
 from ..probe import Probe
 from ..registry import register_evaluator
 from ..targets import ScoreKind, TargetLike
@@ -17,7 +18,6 @@ from .base import Evaluator
 from .case import Case
 from .compat import grey, picture_and_map
 from .evaluation import Array, Evaluation, flagged
-from .removal import Fill, grid_regions, perturbed_scores, region_sums
 
 __all__ = ["Completeness", "Infidelity", "LocalFidelity"]
 
@@ -70,16 +70,16 @@ class Infidelity(Evaluator):
             raise InputError("n_samples=None takes all squares; for noise give a number")
 
     def evaluate_case(self, case: Case) -> Evaluation:
-        base, target = case.filled(self.fill), case.score(self.gradient_of)
+        imputer, target = case.imputer(self.fill), case.score(self.gradient_of)
         whole = case.model.scores(case.x, target)
         values = np.empty(len(case.x))
         for i in range(len(case.x)):
             one = case.take(np.array([i]))
-            told, scores = self._foretold_and_scores(one, base[i])
+            told, scores = self._foretold_and_scores(one, imputer, i)
             values[i] = mean_square(told, whole[i] - scores, self.normalize)
         return self.result(values)
 
-    def _foretold_and_scores(self, one: Case, base: Array) -> tuple[Array, Array]:
+    def _foretold_and_scores(self, one: Case, imputer: Imputer, row: int) -> tuple[Array, Array]:
         """Iᵀφ and f(x − I) for each perturbation of one image, float64 [M] each."""
         x, rng = one.x[0], np.random.default_rng([self.seed, int(one.rows[0])])
         phi, target = _full_size(one), one.score(self.gradient_of)
@@ -88,8 +88,10 @@ class Infidelity(Evaluator):
             if self.n_samples is not None:
                 windows = windows[rng.integers(len(windows), size=self.n_samples)]
             if self.unit == "gradient":
-                phi = phi * (x - base)
-            return _squares(one.model, x, target, base, phi.sum(axis=0), windows)
+                if imputer.base is None:
+                    raise InputError("unit='gradient' needs a fill that does not depend on the gap")
+                phi = phi * (x - imputer.base[row])
+            return _squares(one.model, imputer, row, target, phi.sum(axis=0), windows)
         scale = self.noise_amount * float(np.ptp(x))
         seeds = rng.integers(2**63, size=self.n_samples)
         told = np.empty(len(seeds))
@@ -128,8 +130,8 @@ class Infidelity(Evaluator):
         given = picture_and_map(self, img_path, explanation, batch_size, resize_to, crop_to)
         probe, target = given.subject.probe, given.target("logit")
         told, scores = _squares(
-            probe, given.x[0], target, grey(given)[0], given.heat[0].astype(np.float64),
-            _windows(*given.x.shape[2:]),
+            probe, Imputer(given.x, grey(given), given.preprocessing), 0, target,
+            given.heat[0].astype(np.float64), _windows(*given.x.shape[2:]),
         )  # fmt: skip
         return mean_square(told, probe.scores(given.x, target) - scores, normalize=True)
 
@@ -165,22 +167,22 @@ def _windows(height: int, width: int) -> Windows:
 
 
 def _squares(
-    probe: Probe, x: Array, target: TargetLike, base: Array, phi: Array, windows: Windows
+    probe: Probe, imputer: Imputer, row: int, target: TargetLike, phi: Array, windows: Windows
 ) -> tuple[Array, Array]:
-    """Sum of phi [H, W] over each square, and the score of x [C, H, W] without it."""
+    """Sum of phi [H, W] over each square, and the score of one image without it."""
     # the sum over a square from four corners of the running sum
     total = np.pad(phi.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     y0, y1, x0, x1 = windows.T
     told = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
 
     def make(rows: NDArray[np.int64]) -> Array:
-        images: Array = np.repeat(x[None], len(rows), axis=0)
-        for image, (top, bottom, left, right) in zip(images, windows[rows], strict=True):
-            image[:, top:bottom, left:right] = base[:, top:bottom, left:right]
-        return images
+        keep = np.ones((len(rows), *phi.shape), bool)
+        for mask, (top, bottom, left, right) in zip(keep, windows[rows], strict=True):
+            mask[top:bottom, left:right] = False
+        return imputer.images(np.full(len(rows), row), keep)
 
     owner = np.zeros(len(windows), np.int64)
-    return told, perturbed_scores(probe, x[None], target, owner, make)
+    return told, perturbed_scores(probe, imputer.x[row : row + 1], target, owner, make)
 
 
 @register_evaluator(
@@ -209,7 +211,7 @@ class Completeness(Evaluator):
         target = case.score(self.gradient_of)
         delta = case.model.scores(case.x, target).astype(np.float64)
         if self.baseline is not None:
-            delta -= case.model.scores(case.filled(self.baseline), target)
+            delta -= case.model.scores(case.imputer(self.baseline).nothing(), target)
         total = case.values.reshape(len(case.x), -1).sum(axis=1, dtype=np.float64)
         known = np.where(delta == 0, np.nan, delta)
         return self.result(
@@ -265,12 +267,11 @@ class LocalFidelity(Evaluator):
             rng = np.random.default_rng([self.seed, int(row)])
             for j in range(self.n_samples):
                 out[i, j, rng.choice(count, taken, replace=False)] = True
-        base = case.filled(self.fill)
+        imputer = case.imputer(self.fill, regions)
 
         def make(rows: NDArray[np.int64]) -> Array:
             image, sample = np.divmod(rows, self.n_samples)
-            gone = out[image, sample][:, regions][:, None]
-            return np.asarray(np.where(gone, base[image], case.x[image]))
+            return imputer.images(image, ~out[image, sample][:, regions])
 
         owner = np.repeat(np.arange(n), self.n_samples)
         target = case.score(self.gradient_of)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..interpreter.sampling import at_least, counts
+from ..perturbation import Fill, grid_regions, region_sums
 from ..progress import progress_bar
 from ..registry import register_evaluator
 from ..targets import ScoreKind
@@ -15,7 +16,7 @@ from .base import Evaluator
 from .case import Case
 from .evaluation import Array, Evaluation, flagged
 from .frames import Frames, chosen
-from .removal import Fill, area, grid_regions, region_sums
+from .removal import area
 
 __all__ = ["Continuity", "Selectivity", "SensitivityMax", "translated"]
 
@@ -202,8 +203,8 @@ class Selectivity(Evaluator):
         n, (height, width) = len(case.x), case.x.shape[2:]
         regions = grid_regions(height, width, self.patch)
         steps = min(self.steps, int(regions.max()) + 1)
-        base, target = case.filled(self.fill), case.score(self.gradient_of)
-        x, heat = case.x.copy(), case.heat
+        imputer, target = case.imputer(self.fill, regions), case.score(self.gradient_of)
+        x, heat = case.x, case.heat
         gone = np.zeros((n, int(regions.max()) + 1), bool)
         curve = np.empty((n, steps + 1))
         curve[:, 0] = case.model.scores(x, target)
@@ -213,8 +214,7 @@ class Selectivity(Evaluator):
             for step in range(steps):
                 worst = np.where(gone, -np.inf, region_sums(heat, regions)).argmax(axis=1)
                 gone[np.arange(n), worst] = True
-                patch = regions[None] == worst[:, None, None]
-                x = np.where(patch[:, None], base, x)
+                x = imputer.images(np.arange(n), ~gone[:, regions])
                 curve[:, step + 1] = case.model.scores(x, target)
                 if step + 1 < steps or kept:
                     fresh = case.heat_of(case.explain(x))

@@ -13,6 +13,7 @@ from .base import Attribution, Interpreter
 from .deep_lift import DeepLIFTInterpreter
 from .expected_gradients import ExpectedGradientsInterpreter, ShapValues
 from .explain_with import explain_with
+from .feature_ablation import FeatureAblationInterpreter
 from .grad_cam import (
     GradCAMInterpreter,
     GradCAMPlusPlusInterpreter,
@@ -53,6 +54,7 @@ __all__ = [
     "EigenCAMInterpreter",
     "ExcitationBPInterpreter",
     "ExpectedGradientsInterpreter",
+    "FeatureAblationInterpreter",
     "GradCAMInterpreter",
     "GradCAMPlusPlusInterpreter",
     "GradShapCVInterpreter",

@@ -13,8 +13,8 @@ from interpretdl.data_processor.blur import blurred
 from interpretdl.data_processor.heatmaps import heatmap_of
 from interpretdl.errors import InputError
 from interpretdl.evaluator.fidelity import _windows
-from interpretdl.evaluator.removal import filled
 from interpretdl.interpreter import GradientInterpreter
+from interpretdl.perturbation import Imputer
 from interpretdl.preprocessing import Preprocessing
 from interpretdl.probe import Probe
 
@@ -159,7 +159,7 @@ def test_local_fidelity_by_a_plain_loop(share: float, taken: int) -> None:
 @pytest.mark.parametrize(("height", "width", "sigma"), [(40, 60, 2), (60, 40, 2), (10, 12, 1)])
 def test_blur_is_a_twentieth_of_the_short_edge(height: int, width: int, sigma: float) -> None:
     x = RNG(0).normal(size=(1, 2, height, width)).astype(np.float32)
-    np.testing.assert_array_equal(filled(x, "blur", None), blurred(x, sigma))
+    np.testing.assert_array_equal(Imputer(x, "blur", None).base, blurred(x, sigma))
 
 
 def test_one_step() -> None:

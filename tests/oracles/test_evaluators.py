@@ -366,12 +366,12 @@ def test_end_points_are_the_image_and_the_baseline(toy: Callable[..., Any], fill
 
 
 def test_blur_keeps_the_mean_and_loses_detail() -> None:
-    from interpretdl.evaluator.removal import filled
+    from interpretdl.perturbation import Imputer
 
     x = np.random.default_rng(0).normal(size=(1, 2, 40, 40)).astype(np.float32)
-    soft = filled(x, "blur", None)
+    soft = Imputer(x, "blur", None).base
     assert soft.std() < 0.2 * x.std()
-    flat = filled(np.full_like(x, 0.7), "blur", None)
+    flat = Imputer(np.full_like(x, 0.7), "blur", None).base
     assert flat == pytest.approx(np.full_like(x, 0.7), rel=1e-5)
 
 

@@ -33,6 +33,7 @@ ROOMS = (
         "probe",
         "rules",
         "data_processor",
+        "perturbation",
         "lrp_model",
         "common",
         "subject",
