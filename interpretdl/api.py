@@ -19,6 +19,7 @@ from .interpreter import *  # noqa: F403  # every method that is registered
 from .preprocessing import IMAGENET, Preprocessing
 from .probe import Probe
 from .progress import show_progress
+from .subject import Subject
 from .targets import ChannelScore, ClassScore, DetectionScore, SegmentationScore, Target
 from .version import __version__
 
@@ -38,6 +39,7 @@ __all__ = [
     "Probe",
     "ResourceError",
     "SegmentationScore",
+    "Subject",
     "Target",
     "TargetError",
     "UnsupportedModelError",

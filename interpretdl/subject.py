@@ -13,7 +13,7 @@ from .errors import InputError, warn
 from .hints import check_value
 from .lrp_model import imagenet_class_names
 from .preprocessing import IMAGENET, Preprocessing
-from .probe import EngineKind, OutputKind, Probe
+from .probe import EngineKind, FunctionModel, OutputKind, Probe
 from .probe.inputs import rows_of
 from .targets import ScoreKind, TargetLike, target_of
 
@@ -90,6 +90,41 @@ class Subject:
             None if names is None else tuple(names),
             assumed=preprocessing == "model" and own is None,
         )
+
+    @classmethod
+    def from_function(
+        cls,
+        function: Callable[..., Any],
+        *,
+        preprocessing: Preprocessing | None = None,
+        class_names: Sequence[str] | None = None,
+        output_kind: OutputKind | None = None,
+        batch_size: int | None = None,
+    ) -> Subject:
+        """A subject whose model is any function, which methods without gradients explain.
+
+            lime = it.LIMEInterpreter(it.Subject.from_function(f, preprocessing=it.IMAGENET))
+
+        Args:
+            function: from an array float [n, ...], the inputs, to scores [n, K], or [n] for one
+                score. It is called with at most `batch_size` items, and must give the same scores
+                for the same items. For pictures the inputs are [n, C, H, W], normalised by
+                `preprocessing`.
+            preprocessing: how pictures become inputs; None: the inputs are arrays as they are, such
+                as a table's rows [n, F].
+            class_names: a name for each of the K scores.
+            output_kind: "logits", "probabilities", or None (noticed); see Probe.
+            batch_size: most items in one call; None plans it from free memory.
+
+        Raises:
+            InputError: an argument that does not fit. When it is called: UnsupportedModelError,
+                when the function does not give numbers with one row for each item, or is asked for
+                gradients.
+        """
+        return cls.of(
+            FunctionModel(function), output_kind=output_kind, batch_size=batch_size,
+            preprocessing=preprocessing, class_names=class_names, engine="dygraph",
+        )  # fmt: skip
 
     def with_batch_size(self, batch_size: int | None) -> Subject:
         """The same subject, which runs at most so many items at once; None changes nothing."""

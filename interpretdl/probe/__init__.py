@@ -1,6 +1,7 @@
 """The only place that runs a user's model."""
 
 from .engine import EngineKind
+from .function import FunctionModel
 from .grid import Grid, is_attention
 from .hooks import Array, Edits, Gradients, Rules, RulesRun, Tensor
 from .inputs import Inputs
@@ -12,6 +13,7 @@ __all__ = [
     "Array",
     "Edits",
     "EngineKind",
+    "FunctionModel",
     "Gradients",
     "Grid",
     "Inputs",

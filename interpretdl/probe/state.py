@@ -18,6 +18,7 @@ from paddle.jit.translated_layer import TranslatedLayer
 
 from ..errors import InputError, UnsupportedModelError, warn
 from .copies import Copies
+from .function import FunctionModel
 
 __all__ = [
     "as_it_was",
@@ -144,11 +145,16 @@ def _differentiable(layers: list[Any]) -> Iterator[None]:
 
 
 def check_differentiable(model: Any) -> None:
-    """Whether Paddle has the gradient of an exported program.
+    """Whether Paddle has the gradient of a model that is an exported program or a function.
 
     Raises:
         UnsupportedModelError: it has not.
     """
+    if isinstance(model, FunctionModel):
+        raise UnsupportedModelError(
+            "a function has no gradients; take a method that needs none, such as occlusion, lime, "
+            "rise or kernel_shap"
+        )
     for layer in filter(is_program, model.sublayers(include_self=True)):
         if reason := _no_gradient(layer):
             refuse_program(layer, f"there are no gradients of this program: {reason}")
