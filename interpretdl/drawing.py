@@ -38,7 +38,8 @@ def grid(
         original: the picture itself first.
         signed: None draws each method as it is: signed maps red and blue, the others by size.
         scale: None gives each method its own full colour, as methods have units of their own;
-            "shared" has one scale for the whole figure, "image" one for each map.
+            "shared" has one scale for the whole figure, "row" one for each image, "image" one for
+            each map.
         columns: panels side by side, more go on below; None is up to 6, in rows of equal length.
         style, colormap, share: see `Explanation.plot`.
 

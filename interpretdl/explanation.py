@@ -249,6 +249,7 @@ class Explanation:
         signed: bool | None = None,
         scale: str | None = None,
         share: float = 0.2,
+        uncertainty: bool = False,
     ) -> Figure:
         """Draw it; class and probability stand above each map.
 
@@ -256,20 +257,39 @@ class Explanation:
             style: "overlay", "heatmap", "signed", "masked" or "side_by_side".
             colormap, original, scale, share: see `interpretdl.data_processor.visualizer.plot`.
             signed: see `heatmap`; None: as the method is, and True for style "signed".
+            uncertainty: beside each map its standard error, on the map's own scale.
 
         Returns:
             a matplotlib Figure, which pyplot does not know.
 
         Raises:
-            InputError: an unknown style, colormap or scale, or nothing to draw.
+            InputError: an unknown style, colormap or scale, nothing to draw, or no standard error.
         """
-        from .data_processor.visualizer import plot
+        from .data_processor.visualizer import plot_grid
 
         signed = (self.signed or style == "signed") if signed is None else signed
-        return plot(
-            self._pictures(), self.heatmap(signed), self.titles, style=style, colormap=colormap,
-            signed=signed, original=original, scale=scale, share=share,
+        maps, titles = [self.heatmap(signed)], [list(self.titles)]
+        if uncertainty:
+            maps.append(self._standard_error())
+            titles.append(["standard error"] * len(self))
+            scale = scale or "row"
+        return plot_grid(
+            self._pictures(), maps, titles, style=style, colormap=colormap, signed=signed,
+            original=original, scale=scale, share=share,
         )  # fmt: skip
+
+    def _standard_error(self) -> NDArray[np.float32]:
+        """Of each map, [N, H, W]."""
+        from .data_processor.heatmaps import heatmap_of
+
+        error = np.asarray(self.diagnostics.get("standard_error", np.nan))
+        if error.shape != self.values.shape:
+            raise InputError(
+                f"there is no standard error of this map by {self.method}; methods that draw "
+                "samples give one, such as kernel_shap, rise or smooth_grad"
+            )
+        height, width = self._pictures().shape[1:3]
+        return heatmap_of(error, (height, width), True)  # at most the sum over channels
 
     def show(self, style: str = "overlay", **options: Any) -> None:
         """Show the picture, where there is a notebook or a display; options as `plot` has them."""

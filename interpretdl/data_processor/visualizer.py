@@ -59,7 +59,7 @@ __all__ = [
     "visualize_text",
 ]
 
-SCALES = ("image", "method", "shared")
+SCALES = ("image", "row", "method", "shared")
 MAX_PANELS = 256
 _CELL = 2.8  # inches, the longer side of one picture
 
@@ -95,6 +95,7 @@ def plot(
         original: put each picture itself before its map.
         scale: what full colour means, always the 99.9th percentile of |values| (`limit_of`) of
             "image": the one map. The default of "overlay", "masked" and "side_by_side".
+            "row": all maps of one image.
             "method": all maps of one method.
             "shared": all maps in the figure, so that colours compare, in the values' own unit.
             The default of "heatmap" and "signed".
@@ -251,6 +252,8 @@ def _limits(maps: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
         return np.full(maps.shape[:2], limit_of(maps))
     if scale == "method":
         return np.repeat([[limit_of(one)] for one in maps], maps.shape[1], axis=1)
+    if scale == "row":
+        return np.repeat([[limit_of(one) for one in maps.swapaxes(0, 1)]], len(maps), axis=0)
     return np.array([[limit_of(one) for one in row] for row in maps])
 
 

@@ -42,15 +42,6 @@ class FeatureAblationInterpreter(RegionMethod):
     ) -> Attribution:
         """Loss of the score for each region.
 
-        Args:
-            regions: "grid", 7×7 cells; a number k, k×k cells; "quickshift", "slic" or
-                "felzenszwalb", superpixels; an array of whole numbers [H, W] or [N, H, W]; or a
-                function from a picture, uint8 [H, W, 3], to such an array. None: "grid"; for inputs
-                that are no pictures each number is a region.
-            fill: what stands where a region was taken out: "mean", the image's mean of each
-                channel; "region_mean", the region's; "blur"; "inpaint" (slow); "black"; a number or
-                an array, of the network's inputs; or another picture, uint8 [H, W, C].
-
         Returns:
             float [N, 1, H, W], each pixel with its region's value; for inputs that are no pictures
             of their shape. Diagnostics "evaluations" and "efficiency_error" [N], "regions"

@@ -19,6 +19,16 @@ Args:
     noise_amount: the noise's standard deviation, as a part of each item's max - min.
     n_samples: samples of each item; with a tolerance, to begin with.
     max_samples: no more than these; who needs more is flagged, and a warning is given.
+    regions: what is taken out together: "grid", 7×7 cells; a number k, k×k cells; "quickshift",
+        "slic" or "felzenszwalb", superpixels of the picture by scikit-image; an array of whole
+        numbers [H, W], or [N, H, W] with one for each image; or a function from a picture, uint8
+        [H, W, 3], to such an array. None: the method's own choice; for inputs that are no pictures
+        each number is a region.
+    fill: what stands where something was taken out: "mean", the image's mean of each channel;
+        "region_mean", the region's; "blur", the blurred image; "inpaint", what surrounds the gap
+        continued into it (slow); "black"; a number or an array, in the network's units; or another
+        picture of the same size, uint8 [H, W, C].
+    evaluations: most runs of the model for each image.
     layer: a layer's name: attribute to what it gives ("name:input": to what goes into it) in place
         of the input.
     seed: of all draws, with the item's position in the batch; other items do not matter.
