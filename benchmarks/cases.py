@@ -66,6 +66,11 @@ def _of(model: str, quick: bool) -> Iterator[Case]:
     yield Case("integrated_gradients", model, 1, many, "captum", 1.0)
     yield Case("completeness", model, 1, 4, "captum", 0.8, alike=False)
     yield Case("score_cam", model, 1, channels, cam, 0.5, alike=False)
+    few = 64 if quick or large else 512
+    yield Case("occlusion", model, 1, 49 if quick or large else 169, "captum", 0.5, 1.1)
+    for name in ("lime", "kernel_shap", "shapley_sampling"):
+        yield Case(name, model, 1, few, "captum", 1.0, 1.1, alike=False)
+    yield Case("rise", model, 1, few, "", 0.0, 1.1)
     if large:
         return
     yield Case("smooth_grad", model, 1, many, "captum", 1.0, alike=False)

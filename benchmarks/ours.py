@@ -12,7 +12,7 @@ import numpy as np
 
 import interpretdl as it
 
-from .inputs import LAYERS, model_of
+from .inputs import LAYERS, WINDOWS, model_of
 from .worker import Work
 
 CAMS = ("grad_cam", "grad_cam_plus_plus", "layer_cam")
@@ -134,6 +134,30 @@ def _dissection(model: Any, given: Any, samples: int, layer: str) -> Work:
     return Work(run, lambda: {"passes": {"program": 2 * len(data)}})
 
 
+def _occlusion(model: Any, given: Any, samples: int, layer: str) -> Work:
+    """Square windows at half their side, as many as `samples`."""
+    side, stride = WINDOWS[samples]
+    run = partial(
+        it.OcclusionInterpreter(model).attribute,
+        given["x"][:1], it.ClassScore(given["labels"][:1]),
+        sliding_window_shapes=(3, side, side), strides=(3, stride, stride),
+    )  # fmt: skip
+    return Work(lambda: run().values, lambda: {"passes": {"program": samples + 1}})
+
+
+def _of_regions(name: str, **options: Any) -> Callable[..., Work]:
+    """A method that draws samples of 7×7 cells, or of RISE's, to a budget."""
+
+    def make(model: Any, given: Any, samples: int, layer: str) -> Work:
+        run = partial(
+            it.registry.find(name).cls(model).attribute, given["x"][:1],
+            it.ClassScore(given["labels"][:1]), evaluations=samples, **options,
+        )  # fmt: skip
+        return Work(lambda: run().values, lambda: {"passes": {"program": samples}})
+
+    return make
+
+
 SPECIAL: dict[str, Callable[..., Work]] = {
     "grad_cam_explain": _explained,
     "score_cam": _channels("score_cam", "forwards", "program"),
@@ -141,4 +165,9 @@ SPECIAL: dict[str, Callable[..., Work]] = {
     "deletion": _deletion,
     "dissection": _dissection,
     "completeness": _complete,
+    "occlusion": _occlusion,
+    "lime": _of_regions("lime", regions=7, fill="mean"),
+    "kernel_shap": _of_regions("kernel_shap", regions=7),
+    "shapley_sampling": _of_regions("shapley_sampling", regions=7),
+    "rise": _of_regions("rise"),
 }

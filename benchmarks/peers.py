@@ -262,6 +262,32 @@ def _complete(model: Any, x: Any, labels: Any, given: Any, samples: int) -> Work
     return Work(run, lambda: {"steps": taken[0], "error": taken[1]})
 
 
+def _occlusion(model: Any, x: Any, labels: Any, given: Any, samples: int) -> Work:
+    side, stride = {169: (32, 16), 49: (32, 32)}[samples]
+    run = partial(
+        attr.Occlusion(model).attribute, x, (3, side, side), (3, stride, stride), 0.0, labels,
+        perturbations_per_eval=BATCH,
+    )  # fmt: skip
+    return Work(lambda: run().detach())
+
+
+def _of_regions(name: str, **options: Any) -> Callable[..., Work]:
+    """captum's methods on 7×7 cells; a permutation of ShapleyValueSampling is 49 evaluations."""
+
+    def make(model: Any, x: Any, labels: Any, given: Any, samples: int) -> Work:
+        cells = (torch.arange(224) * 7 // 224).long()
+        mask = (cells[:, None] * 7 + cells)[None, None]
+        base = x.mean(dim=(2, 3), keepdim=True).expand_as(x)
+        taken = max(1, samples // 49) if name == "ShapleyValueSampling" else samples
+        run = partial(
+            getattr(attr, name)(model).attribute, x, base, labels, feature_mask=mask,
+            n_samples=taken, perturbations_per_eval=BATCH, **options,
+        )  # fmt: skip
+        return Work(lambda: run().detach())
+
+    return make
+
+
 METHODS: dict[str, Callable[..., Work]] = {
     "gradient": _gradient,
     "guided_bp": _guided,
@@ -271,4 +297,8 @@ METHODS: dict[str, Callable[..., Work]] = {
     "expected_gradients": _expected,
     "deletion": _deletion,
     "completeness": _complete,
+    "occlusion": _occlusion,
+    "lime": _of_regions("Lime"),
+    "kernel_shap": _of_regions("KernelShap"),
+    "shapley_sampling": _of_regions("ShapleyValueSampling"),
 }
