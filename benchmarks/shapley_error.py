@@ -125,7 +125,7 @@ def ours() -> dict[str, list[float]]:
 
     def by(function: Callable[..., Any]) -> Callable[[Known, int, int], Array]:
         def estimate(game: Known, n: int, run: int) -> Array:
-            found: Array = function(game, n, None, np.random.default_rng(run)).values
+            found: Array = function(game, n, np.random.default_rng(run)).values
             return found
 
         return estimate

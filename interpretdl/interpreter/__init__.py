@@ -10,10 +10,14 @@ from .abc_interpreter import (
 from .ablation_cam import AblationCAMInterpreter
 from .activation_cam import CAMInterpreter, EigenCAMInterpreter
 from .base import Attribution, Interpreter
+from .consensus import ConsensusInterpreter
 from .deep_lift import DeepLIFTInterpreter
 from .expected_gradients import ExpectedGradientsInterpreter, ShapValues
 from .explain_with import explain_with
+from .extremal_perturbation import ExtremalPerturbationInterpreter
 from .feature_ablation import FeatureAblationInterpreter
+from .g_lime import GLIMEInterpreter
+from .g_lime_compat import GLIMECVInterpreter
 from .grad_cam import (
     GradCAMInterpreter,
     GradCAMPlusPlusInterpreter,
@@ -24,7 +28,11 @@ from .grad_cam import (
 from .grad_shap import GradShapCVInterpreter
 from .gradient import GradientInterpreter, SensitivityInterpreter, SimpleTaylorInterpreter
 from .guided import DeconvnetInterpreter, GuidedBPInterpreter, GuidedGradCAMInterpreter
+from .hsic import HSICInterpreter
 from .integrated_gradients import IntegratedGradientsInterpreter, IntGradCVInterpreter
+from .kernel_shap import KernelSHAPInterpreter
+from .lime import LIMEInterpreter
+from .lime_compat import LIMECVInterpreter
 from .lrp import (
     Audit,
     DeepTaylorInterpreter,
@@ -33,8 +41,13 @@ from .lrp import (
     LRPInterpreter,
 )
 from .noise_tunnel import NoiseTunnel
+from .norm_lime import NormLIMECVInterpreter
+from .occlusion import OcclusionInterpreter
+from .partition_shap import PartitionSHAPInterpreter
 from .path_images import PathImages
+from .rise import RISEInterpreter
 from .score_cam import ScoreCAMInterpreter
+from .shapley_sampling import ShapleySamplingInterpreter
 from .smooth_grad import (
     SmoothGradCVInterpreter,
     SmoothGradInterpreter,
@@ -42,25 +55,31 @@ from .smooth_grad import (
     SmoothGradSquaredInterpreter,
     VarGradInterpreter,
 )
+from .sobol import SobolInterpreter
 
 __all__ = [
     "AblationCAMInterpreter",
     "Attribution",
     "Audit",
     "CAMInterpreter",
+    "ConsensusInterpreter",
     "DeconvnetInterpreter",
     "DeepLIFTInterpreter",
     "DeepTaylorInterpreter",
     "EigenCAMInterpreter",
     "ExcitationBPInterpreter",
     "ExpectedGradientsInterpreter",
+    "ExtremalPerturbationInterpreter",
     "FeatureAblationInterpreter",
+    "GLIMECVInterpreter",
+    "GLIMEInterpreter",
     "GradCAMInterpreter",
     "GradCAMPlusPlusInterpreter",
     "GradShapCVInterpreter",
     "GradientInterpreter",
     "GuidedBPInterpreter",
     "GuidedGradCAMInterpreter",
+    "HSICInterpreter",
     "HiResCAMInterpreter",
     "InputGradientInterpreter",
     "InputOutputInterpreter",
@@ -69,19 +88,28 @@ __all__ = [
     "IntermediateGradientInterpreter",
     "IntermediateLayerInterpreter",
     "Interpreter",
+    "KernelSHAPInterpreter",
+    "LIMECVInterpreter",
+    "LIMEInterpreter",
     "LRPCVInterpreter",
     "LRPInterpreter",
     "LayerCAMInterpreter",
     "NoiseTunnel",
+    "NormLIMECVInterpreter",
+    "OcclusionInterpreter",
+    "PartitionSHAPInterpreter",
     "PathImages",
+    "RISEInterpreter",
     "ScoreCAMInterpreter",
     "SensitivityInterpreter",
     "ShapValues",
+    "ShapleySamplingInterpreter",
     "SimpleTaylorInterpreter",
     "SmoothGradCVInterpreter",
     "SmoothGradInterpreter",
     "SmoothGradInterpreterV2",
     "SmoothGradSquaredInterpreter",
+    "SobolInterpreter",
     "TransformerInterpreter",
     "VarGradInterpreter",
     "XGradCAMInterpreter",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..targets import TargetLike, scores_of, settled
 from .base import Array, Attribution, Interpreter
 from .sampling import at_least, counts, generator
 
-__all__ = ["RegionMethod", "relative_error", "rounds"]
+__all__ = ["RegionMethod", "directed", "relative_error", "rounds"]
 
 Estimator = Callable[[Game, np.random.Generator], Estimate]
 _FIRST = 128
@@ -136,6 +137,11 @@ def rounds(budget: int, tolerance: float | None) -> list[int]:
         return [budget]
     doubled = [_FIRST * 2**k for k in range(64) if _FIRST * 2**k < budget]
     return [*doubled, budget]
+
+
+def directed(found: Estimate, direction: bool) -> Estimate:
+    """An index with the sign that `maps["direction"]` gives it, where that is wanted."""
+    return replace(found, values=found.values * found.maps["direction"]) if direction else found
 
 
 def relative_error(values: Array, standard_error: Any) -> float:

@@ -32,6 +32,7 @@ class Game:
         bar: a progress bar, updated by the number of evaluations.
 
     Attributes:
+        item: which of the imputer's items it is.
         players: M, how many regions there are.
         evaluations: how often the model was run for this item, v(1) included.
     """
@@ -46,7 +47,7 @@ class Game:
         whole: float,
         bar: Any = None,
     ) -> None:
-        self._probe, self._imputer, self._target, self._item = probe, imputer, target, item
+        self._probe, self._imputer, self._target, self.item = probe, imputer, target, item
         self._bar = bar
         self._nothing: float | None = None
         self.regions, self.whole = regions, whole
@@ -82,12 +83,12 @@ class Game:
             float64 [n].
         """
         scores = np.empty(n)
-        x = self._imputer.x[self._item : self._item + 1]
+        x = self._imputer.x[self.item : self.item + 1]
         start = 0
         while start < n:
             size = self._probe.batch_plan(x, gradient=False)
             rows = np.arange(start, min(n, start + size))
-            owner = np.full(len(rows), self._item)
+            owner = np.full(len(rows), self.item)
             images = self._imputer.images(owner, masks(rows))
             scores[rows] = self._probe.scores(images, take(self._target, owner))
             start += len(rows)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import mmap
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -16,10 +19,11 @@ from .files import brief, open_regular
 from .machine import Budget, read_pickle
 from .values import Array, malformed, quoted_name
 
-__all__ = ["read_dictionary", "read_plain"]
+__all__ = ["read_dictionaries", "read_dictionary", "read_plain"]
 
 _MAGIC = b"\x93NUMPY"
 _HEADER = 10_000  # bytes; that of a dictionary has fewer than 200
+_MOST, _MOST_IN_ALL = 2**30, 2**33  # bytes of one dictionary in an archive, and of all
 
 
 def read_plain(path: str | os.PathLike[str]) -> Any:
@@ -32,7 +36,7 @@ def read_plain(path: str | os.PathLike[str]) -> Any:
         InputError: the file is no such pickle, or `path` is no file.
         ResourceError: it cannot be opened, or does not fit into memory.
     """
-    with _opened(path) as stream:
+    with _mapped(path) as stream:
         return _plain(read_pickle(stream, Budget(len(stream)), objects=True))
 
 
@@ -42,9 +46,42 @@ def read_dictionary(path: str | os.PathLike[str]) -> Any:
     Raises:
         InputError, ResourceError: as `read_plain`; or the file holds an array of numbers.
     """
-    with _opened(path) as stream:
-        _read_header(stream)
-        found = _plain(read_pickle(stream, Budget(len(stream)), objects=True))
+    with _mapped(path) as stream:
+        return _dictionary(stream, len(stream), path)
+
+
+def read_dictionaries(path: str | os.PathLike[str]) -> dict[str, dict[Any, Any]]:
+    """What `numpy.savez(path, **dictionaries)` wrote: dictionaries by name.
+
+    Raises:
+        InputError, ResourceError: as `read_dictionary`.
+    """
+    found: dict[str, dict[Any, Any]] = {}
+    with _opened(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                sizes = [info.file_size for info in archive.infolist()]
+                if max(sizes, default=0) > _MOST or sum(sizes) > _MOST_IN_ALL:
+                    raise WeightsError(f"it unpacks to {sum(sizes)} bytes, which is too much")
+                for info in archive.infolist():
+                    content = archive.read(info)
+                    name = info.filename.removesuffix(".npy")
+                    one = _dictionary(io.BytesIO(content), len(content), path)
+                    if one is not None:
+                        found[name] = one
+        except (
+            *(zipfile.BadZipFile, zlib.error, EOFError),
+            *(ValueError, KeyError, RuntimeError),  # names, offsets, encryption, compressions
+        ) as error:
+            if isinstance(error, InputError):
+                raise
+            raise malformed(f"no archive of dictionaries ({brief(str(error))})") from error
+    return found
+
+
+def _dictionary(stream: Any, size: int, path: str | os.PathLike[str]) -> Any:
+    _read_header(stream)
+    found = _plain(read_pickle(stream, Budget(size), objects=True))
     found = found.item() if isinstance(found, np.ndarray) and found.shape == () else found
     if found is not None and not isinstance(found, dict):
         raise InputError(
@@ -53,7 +90,7 @@ def read_dictionary(path: str | os.PathLike[str]) -> Any:
     return found
 
 
-def _read_header(stream: mmap.mmap) -> None:
+def _read_header(stream: Any) -> None:
     """Go on to where the pickle of a .npy file begins, if there is one of a single object."""
     magic, version = stream.read(len(_MAGIC)), stream.read(2)
     if magic != _MAGIC or version[:1] not in (b"\1", b"\2"):
@@ -65,7 +102,16 @@ def _read_header(stream: mmap.mmap) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[mmap.mmap]:
+def _mapped(path: str | os.PathLike[str]) -> Iterator[mmap.mmap]:
+    with (
+        _opened(path) as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream,
+    ):
+        yield stream
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"the path of a file is expected; got {type(path).__name__}")
     shown = brief(str(path))
@@ -73,8 +119,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[mmap.mmap]:
         with open_regular(Path(path)) as file:
             if os.fstat(file.fileno()).st_size == 0:
                 raise malformed("an empty file")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
-                yield stream
+            yield file
     except WeightsError as error:
         raise InputError(
             f"{shown} is not read: {error}. Such a file may hold numbers, texts, lists, tuples, "

@@ -105,10 +105,17 @@ def _are_counts(numbers: Any) -> bool:
 
 
 def set_items(target: dict[Any, Any], items: list[Any]) -> None:
-    """Put keys and values, which take turns, into a dictionary."""
-    if len(items) % 2 or not all(map(_is_key, items[::2])):
+    """Put keys and values, which take turns, into a dictionary. NumPy's integers become keys as
+    Python's."""
+    keys = [_plain_key(key) for key in items[::2]]
+    if len(items) % 2 or not all(map(_is_key, keys)):
         raise malformed("a dictionary whose keys are not names")
-    target.update(zip(items[::2], items[1::2], strict=True))
+    target.update(zip(keys, items[1::2], strict=True))
+
+
+def _plain_key(key: Any) -> Any:
+    integer = isinstance(key, Array) and isinstance(key.value, np.integer)
+    return int(key.value) if integer else key
 
 
 def _is_key(key: Any) -> bool:

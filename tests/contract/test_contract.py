@@ -17,7 +17,7 @@ from interpretdl.testing import CHECKS, check_interpreter, small_network
 
 # Given to the methods that have the option.
 SMALL = {"n_samples": 4, "nsamples": 6, "num_samples": 50, "steps": 4, "num_random_trials": 2}
-SMALL |= {"evaluations": 48, "regions": 3}
+SMALL |= {"evaluations": 48, "regions": 3, "strides": 2}
 
 # (method, check): why it cannot hold there. Nothing else may fail.
 EXCEPTIONS: dict[tuple[str, str], str] = {}

@@ -31,6 +31,7 @@ from interpretdl.data_processor.readers import (
 )
 from interpretdl.errors import InterpretError, InterpretWarning
 from interpretdl.lrp_model.weights import load_state
+from interpretdl.pickles.plain import read_dictionaries
 from interpretdl.testing import small_network
 
 from . import seeds
@@ -159,7 +160,10 @@ def _load_plain(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file.pkl"
         path.write_bytes(data)
-        (load_npy_dict_file if data[:1] == b"\x93" else load_pickle_file)(path)
+        ways: dict[bytes, Callable[[Any], Any]] = {
+            b"\x93N": load_npy_dict_file, b"PK": read_dictionaries
+        }  # fmt: skip
+        ways.get(data[:2], load_pickle_file)(path)
 
 
 def _load_torch(pickled: bytes) -> None:

@@ -92,7 +92,9 @@ def plain_pickles() -> list[bytes]:
     value = {"a": [(0, 0.5), (1, None)], 3: np.arange(3), "text": np.float32(1)}
     file = io.BytesIO()
     np.save(file, value, allow_pickle=True)  # type: ignore[arg-type]  # a dictionary
-    return [*(pickle.dumps(value, n) for n in (2, 4, 5)), file.getvalue()]
+    several = io.BytesIO()
+    np.savez(several, a=value, b={np.int64(1): value})  # type: ignore[arg-type]  # dictionaries
+    return [*(pickle.dumps(value, n) for n in (2, 4, 5)), file.getvalue(), several.getvalue()]
 
 
 def safetensors() -> list[bytes]:
