@@ -35,6 +35,9 @@ _LEVELS, _BLUR, _LEAST_BLUR = 8, 20 / 224, 3
 _RATE, _MOMENTUM = 0.01, 0.9
 _WEIGHT, _GROWTH = 300.0, 1.0035
 _TIE = 1e-6
+# Not as published for "delete": where all is taken out gradients say nothing of the image, and the
+# masks found from there do not lower the score.
+_BEGIN = {"preserve": 1.0, "delete": 0.25}
 
 
 @register(
@@ -111,7 +114,8 @@ class ExtremalPerturbationInterpreter(Interpreter):
                 levels = _blurred(image) if base is None else np.stack([base[i], image])
                 own = take(target, np.full(len(shares), i))
                 gradient = _MaskGradient(self.probe, _Blend(levels, variant), own, bar)
-                masks[i] = found = extremal_masks(smooth, shares, gradient, steps, mirror)
+                found = extremal_masks(smooth, shares, gradient, steps, mirror, _BEGIN[variant])
+                masks[i] = found
                 scores[i] = self.probe.scores(gradient.blend(found)[0], own)
         each = (steps + 1) * len(shares) + 1
         diagnostics = {"evaluations": np.full(len(x), each), "scores": scores, "masks": masks}
@@ -119,7 +123,12 @@ class ExtremalPerturbationInterpreter(Interpreter):
 
 
 def extremal_masks(
-    smooth: SmoothMasks, areas: Array, gradient: Gradient, steps: int, mirror: bool = True
+    smooth: SmoothMasks,
+    areas: Array,
+    gradient: Gradient,
+    steps: int,
+    mirror: bool = True,
+    begin: float = 1,
 ) -> Array:
     """Masks of given areas through which a score is highest.
 
@@ -129,11 +138,12 @@ def extremal_masks(
         gradient: of the score by the masks.
         steps: how many.
         mirror: ask for the gradient with the mirrored image in every other step.
+        begin: the masks at first.
 
     Returns:
         float32 [m, H, W].
     """
-    points = np.ones((len(areas), smooth.points), np.float32)
+    points = np.full((len(areas), smooth.points), begin, np.float32)
     speed, weight = np.zeros_like(points), _WEIGHT
     for step in range(steps):
         masks, back = smooth(points)
