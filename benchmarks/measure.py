@@ -106,16 +106,17 @@ def measured(case: Case, folder: Path, peers: str | None, threads: int, repeats:
     result, given = Result(case, threads), asdict(case)
     with workers() as started:
         try:
-            parties = {"ours": Worker(sys.executable, "ours", folder, given, threads)}
+            parties: dict[str, Worker] = {}
+            if peers and case.peer:  # first, because one that is not there is soon known
+                parties["peer"] = Worker(peers, "peers", folder, given, threads)
+                started.append(parties["peer"])
+            parties["ours"] = Worker(sys.executable, "ours", folder, given, threads)
             started.append(parties["ours"])
             passes = parties["ours"].facts.get("passes")
             if passes and case.floor:
                 given["passes"] = passes
                 parties["floor"] = Worker(sys.executable, "plain", folder, given, threads)
                 started.append(parties["floor"])
-            if peers and case.peer:
-                parties["peer"] = Worker(peers, "peers", folder, given, threads)
-                started.append(parties["peer"])
             rounds = []
             for number in range(repeats):
                 names = list(parties) if number % 2 else list(parties)[::-1]

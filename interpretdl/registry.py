@@ -165,6 +165,7 @@ class MethodInfo:
         paper: authors, title, year.
         url: where the paper is.
         class_blind: whether the map is nearly the same whatever the class.
+        needs_attention: whether it explains transformers only.
         aliases: further names of the class, as InterpretDL has them.
         setup: extra constructor arguments for a model and a batch x, for methods that need some.
     """
@@ -180,6 +181,7 @@ class MethodInfo:
     paper: str
     url: str
     class_blind: bool = False
+    needs_attention: bool = False
     aliases: tuple[str, ...] = ()
     setup: Callable[[Any, Any], dict[str, Any]] | None = None
 
@@ -270,6 +272,7 @@ def register(
     one_pass: bool = False,
     inputs: Sequence[Kind] = ("pictures",),
     class_blind: bool = False,
+    needs_attention: bool = False,
     aliases: tuple[str, ...] = (),
     setup: Callable[[Any, Any], dict[str, Any]] | None = None,
 ) -> Callable[[_Class], _Class]:
@@ -278,7 +281,7 @@ def register(
     def enter(cls: _Class) -> _Class:
         info = MethodInfo(
             name, cls, layout, signed, needs_layer, random, one_pass, frozenset(inputs),
-            paper, url, class_blind, aliases, setup,
+            paper, url, class_blind, needs_attention, aliases, setup,
         )  # fmt: skip
         METHODS.add(info)
         cls.info = info  # type: ignore[attr-defined]  # every Interpreter declares it

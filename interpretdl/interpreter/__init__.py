@@ -9,6 +9,12 @@ from .abc_interpreter import (
 )
 from .ablation_cam import AblationCAMInterpreter
 from .activation_cam import CAMInterpreter, EigenCAMInterpreter
+from .attention import (
+    AttentionGradientInterpreter,
+    GACVInterpreter,
+    RolloutInterpreter,
+)
+from .attention_path import BTCVInterpreter, TAMInterpreter
 from .base import Attribution, Interpreter
 from .consensus import ConsensusInterpreter
 from .deep_lift import DeepLIFTInterpreter
@@ -59,8 +65,10 @@ from .sobol import SobolInterpreter
 
 __all__ = [
     "AblationCAMInterpreter",
+    "AttentionGradientInterpreter",
     "Attribution",
     "Audit",
+    "BTCVInterpreter",
     "CAMInterpreter",
     "ConsensusInterpreter",
     "DeconvnetInterpreter",
@@ -71,6 +79,7 @@ __all__ = [
     "ExpectedGradientsInterpreter",
     "ExtremalPerturbationInterpreter",
     "FeatureAblationInterpreter",
+    "GACVInterpreter",
     "GLIMECVInterpreter",
     "GLIMEInterpreter",
     "GradCAMInterpreter",
@@ -100,6 +109,7 @@ __all__ = [
     "PartitionSHAPInterpreter",
     "PathImages",
     "RISEInterpreter",
+    "RolloutInterpreter",
     "ScoreCAMInterpreter",
     "SensitivityInterpreter",
     "ShapValues",
@@ -110,6 +120,7 @@ __all__ = [
     "SmoothGradInterpreterV2",
     "SmoothGradSquaredInterpreter",
     "SobolInterpreter",
+    "TAMInterpreter",
     "TransformerInterpreter",
     "VarGradInterpreter",
     "XGradCAMInterpreter",

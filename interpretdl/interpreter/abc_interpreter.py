@@ -35,6 +35,7 @@ __all__ = [
     "IntermediateLayerInterpreter",
     "Interpreter",
     "TransformerInterpreter",
+    "named_layers",
 ]
 
 Array = NDArray[Any]
@@ -96,7 +97,9 @@ class IntermediateLayerInterpreter(Interpreter):
         """
         if (target_layer is None) == (target_layer_pattern is None):
             raise InputError("give target_layer or target_layer_pattern, one of the two")
-        names = [target_layer] if target_layer is not None else _named(self, target_layer_pattern)
+        names = (
+            [target_layer] if target_layer is not None else named_layers(self, target_layer_pattern)
+        )
 
         def predict_fn(data: Inputs) -> tuple[list[Array], Array, Array]:
             run = self.probe.forward(data, layers=names)
@@ -127,7 +130,7 @@ class IntermediateGradientInterpreter(Interpreter):
             gradient_of: which score of the class, see `ClassScore`.
         """
         check_value("gradient_of", gradient_of, ScoreKind)
-        name = _named(self, f".*{re.escape(layer_name)}")[0]
+        name = named_layers(self, f".*{re.escape(layer_name)}")[0]
         generator = np.random.default_rng()
 
         def predict_fn(
@@ -183,10 +186,10 @@ class TransformerInterpreter(Interpreter):
         of = gradient_of or "probability"
         check_value("gradient_of", of, ScoreKind)
         embeddings, maps, values, projections = (
-            _named(self, pattern)
+            named_layers(self, pattern)
             for pattern in (embedding_name, attn_map_name, attn_v_name, attn_proj_name)
         )
-        before = [f"{name}:input" for name in _named(self, input_name)]
+        before = [f"{name}:input" for name in named_layers(self, input_name)]
         layers = dict(self.model.named_sublayers())
 
         def predict_fn(
@@ -212,8 +215,12 @@ class TransformerInterpreter(Interpreter):
         self._make(predict_fn, rebuild)
 
 
-def _named(interpreter: Interpreter, pattern: str | None) -> list[str]:
-    """The layers whose names begin with a regular expression; none for None."""
+def named_layers(interpreter: Interpreter, pattern: str | None) -> list[str]:
+    """The layers whose names begin with a regular expression; none for None.
+
+    Raises:
+        LayerNotFoundError: no name does. InputError: it is no regular expression.
+    """
     if pattern is None:
         return []
     names = interpreter.probe.layer_names()

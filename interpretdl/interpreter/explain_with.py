@@ -50,7 +50,8 @@ def explain_with(
 
     Returns:
         Explanations, {name or title: Explanation}. A method that cannot explain this model is left
-        out, with its reason in `failed` and a warning.
+        out, with its reason in `failed` and a warning (but for methods of transformers, where "all"
+        were asked for).
 
     Raises:
         InputError: no such method, options for one that was not asked for, or two of one name.
@@ -85,7 +86,9 @@ def explain_with(
                 failed[name] = str(error)
             bar.update()
     for name, reason in failed.items():
-        warn(f"{name} is left out: {reason}")
+        # Of "all" nobody expects that attention of a convolutional network is explained.
+        if methods != "all" or not named[name].info.needs_attention:
+            warn(f"{name} is left out: {reason}")
     if not found:
         raise UnsupportedModelError(
             "none of the methods can explain this model: "

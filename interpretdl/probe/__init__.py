@@ -1,5 +1,6 @@
 """The only place that runs a user's model."""
 
+from .attention import Attention
 from .engine import EngineKind
 from .function import FunctionModel
 from .grid import Grid, is_attention
@@ -11,6 +12,7 @@ from .spatial import Spatial
 
 __all__ = [
     "Array",
+    "Attention",
     "Edits",
     "EngineKind",
     "FunctionModel",

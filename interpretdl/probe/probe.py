@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..targets import TargetLike, as_target
+from .attention import Attention
 from .engine import EngineKind
 from .graph import census_of
 from .hooks import Array, Edits, Gradients, Rules, Tensor, concatenated
@@ -220,6 +221,26 @@ class Probe(Runs):
                 group=group,
             )
         return [concatenated(list(parts)) for parts in zip(*results, strict=True)]
+
+    def attention(self, x: Inputs, target: TargetLike | None = None) -> Attention:
+        """Attention of each layer for the items, and the score's gradient with respect to it.
+
+        Attention is met at the softmax, in whatever way the model is written.
+
+        Args:
+            x, target: see `forward`.
+
+        Raises:
+            UnsupportedModelError: the model does not attend, or within windows; and as `gradients`.
+        """
+        target = None if target is None else as_target(target)
+        x, gradient = checked(x), target is not None
+        with self.many(count(x), gradient=gradient):
+            return Attention.joined(
+                self._chunks(
+                    x, lambda rows, part: self._attend(part, rows, target), gradient=gradient
+                )
+            )
 
     def layer_names(self) -> list[str]:
         """Names of all sublayers, as `named_sublayers` gives them."""

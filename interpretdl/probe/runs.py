@@ -20,6 +20,7 @@ from ..errors import (
 from ..targets import ClassScore, TargetLike, checked_score, scores_of, take
 from ..targets.scores import labels_of
 from ..tensors import from_numpy
+from .attention import Attention, attending
 from .batches import BatchPlan
 from .engine import Engine, EngineKind, GradientEngine
 from .hooks import (
@@ -251,6 +252,38 @@ class Runs:
                     result.relevance = np.sum(parts, axis=0)
                 results.append(result)
             return results
+
+    def _attend(
+        self, part: Inputs, rows: NDArray[np.int64], target: TargetLike | None
+    ) -> Attention:
+        """Attention of one batch, with the score's gradient where there is a target."""
+        tensors: list[Tensor] = []
+        with contextlib.ExitStack() as stack:
+            if target is None:
+                stack.enter_context(paddle.no_grad())
+            else:
+                check_differentiable(self.model)
+                stack.enter_context(paddle.enable_grad())
+                stack.enter_context(cured())
+                stack.enter_context(quickened())
+            stack.enter_context(attending(tensors, count(part)))
+            seen = Seen(stack, copy_of(self.model), [])
+            x = self._tensors(part)
+            self._plan.measure(stack, self._layers.values(), x, target is not None)
+            raw = self._call(each(x, lambda tensor: tensor.clone()))
+            output = self._read(raw, lambda see: self._look(part, see))
+            if not tensors:
+                raise UnsupportedModelError(
+                    "this model does not attend: no softmax over [N, heads, T, S] has run. Take a "
+                    "method for convolutional networks, such as grad_cam"
+                )
+            found = Attention(to_numpy(output), np.empty(0), size=seen.size(tensors[-1].shape[-1]))
+            if target is not None:
+                score = checked_score(target, rows, output)
+                found.scores = to_numpy(score)
+                found.gradients = list(map(to_numpy, gradients_at(tensors, score)))
+            found.maps = list(map(to_numpy, tensors))
+        return found
 
     def _chunks(
         self,

@@ -83,6 +83,10 @@ class Seen:
         found = {name: self._grid(name, items) for name in names if name in self.shapes}
         return {name: grid[0] for name, grid in found.items() if grid}
 
+    def size(self, tokens: int) -> tuple[int, int] | None:
+        """Height and width of the grid of so many tokens; None where it is not known."""
+        return _size_of(tokens, self._sizes)
+
     def last(self, items: int, final: Tensor) -> str:
         """The last layer [N, C, h, w] with h and w above 1; without attention.
 

@@ -21,7 +21,7 @@ from ..registry import EVALUATORS, METHODS, EvaluatorInfo, MethodInfo
 from .case import Array, Bench, EvaluatorCase, MethodCase
 from .checks import CHECKS
 from .evaluator_checks import EVALUATOR_CHECKS
-from .samples import pictures, small_network
+from .samples import pictures, small_network, small_transformer
 from .state import differences, state_of
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "check_interpreter",
     "differences",
     "small_network",
+    "small_transformer",
     "state_of",
 ]
 
@@ -50,7 +51,8 @@ def check_interpreter(
     Args:
         method: a name in the registry, or a class with `@register(...)`.
         model: paddle.nn.Layer that classifies, [N, K] with K of 3 or more, each image by itself; it
-            is used as it is and left so. None takes `small_network()`.
+            is used as it is and left so. None takes `small_network()`, or
+            `small_transformer()` for methods that need attention.
         x: float32 [3, C, H, W], three different images; None makes some of 16 x 16 pixels (for the
             model's channels, as its `preprocessing` has them).
         options: given in every call, to make slow methods quick: those that the method has count,
@@ -113,7 +115,9 @@ def _bench(
     info: MethodInfo | EvaluatorInfo, model: Any, x: Array | None, options: Any
 ) -> tuple[Any, Array, dict[str, Any]]:
     """The model, the images, and the options that there are."""
-    model = small_network() if model is None else model
+    if model is None:
+        attends = getattr(info, "needs_attention", False)
+        model = small_transformer() if attends else small_network()
     if x is None:
         x = pictures(getattr(model, "preprocessing", None) or IMAGENET)
     if x.ndim != 4 or len(x) != 3 or x.dtype != np.float32:

@@ -9,6 +9,7 @@ import pytest
 
 OWN_MODEL = """
 from interpretdl import Preprocessing
+from interpretdl.testing import small_transformer
 from tests.conftest import toy_network
 
 def small():
@@ -19,6 +20,12 @@ def small():
 
 def needs(argument):
     return small()
+
+def attends():
+    model = small_transformer()
+    model.preprocessing = Preprocessing(resize=16, crop=16)
+    model.class_names = ("ant", "bee", "cat", "dog", "elk")
+    return model
 
 number = 7
 """

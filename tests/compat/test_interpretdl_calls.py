@@ -147,7 +147,8 @@ def test_signatures_show_everything(name: str) -> None:
 def test_gradient_of_is_a_probability_where_interpretdl_has_it(name: str) -> None:
     info = registry.methods()[name]
     if "gradient_of" in info.options:
-        theirs = {"smooth_grad", "integrated_gradients", "grad_shap"}
+        theirs = {"smooth_grad", "integrated_gradients", "grad_shap", "generic_attention"}
+        theirs |= {"transition_attention", "bidirectional_transformer"}
         ours = {"smooth_grad_squared", "var_grad"}  # relatives of SmoothGrad go with it
         if name not in ours:
             wanted = "probability" if name in theirs else "logit"

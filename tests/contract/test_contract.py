@@ -13,7 +13,7 @@ import pytest
 
 import interpretdl as it
 from interpretdl.registry import METHODS, register
-from interpretdl.testing import CHECKS, check_interpreter, small_network
+from interpretdl.testing import CHECKS, check_interpreter, small_network, small_transformer
 
 # Given to the methods that have the option.
 SMALL = {"n_samples": 4, "nsamples": 6, "num_samples": 50, "steps": 4, "num_random_trials": 2}
@@ -37,7 +37,8 @@ def test_contract(method: str, check: str) -> None:
 @pytest.mark.parametrize("method", METHODS.all())
 def test_one_and_four_channels(method: str, channels: int) -> None:
     checks = ["shape_and_record", "batch_equals_single", "path_equals_array"]
-    check_interpreter(method, small_network(channels=channels), options=SMALL, checks=checks)
+    network = small_transformer if METHODS.find(method).needs_attention else small_network
+    check_interpreter(method, network(channels=channels), options=SMALL, checks=checks)
 
 
 def test_exceptions_are_of_methods_and_checks_that_exist() -> None:

@@ -223,11 +223,13 @@ import sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
 from interpretdl import registry
-from interpretdl.testing import small_network
-model = small_network()
-x = np.random.default_rng(0).normal(size=(2, 3, 12, 12)).astype("float32")
+from interpretdl.testing import small_network, small_transformer
+networks = {False: small_network(), True: small_transformer()}
+x = np.random.default_rng(0).normal(size=(2, 3, 16, 16)).astype("float32")
 small = {"n_samples": 2, "nsamples": 2, "num_samples": 20, "steps": 2}
+small |= {"evaluations": 40, "regions": 2, "strides": 2}
 for info in registry.methods().values():
+    model = networks[info.needs_attention]
     options = {k: v for k, v in small.items() if k in info.options}
     method = info.cls(model, **(info.setup(model, x) if info.setup else {}))
     method.interpret(x, visual=False, save_path=[sys.argv[1], None], **options)

@@ -286,7 +286,7 @@ def test_long_names_are_wrapped_and_cut():
     [
         ({"style": "overlays"}, "did you mean 'overlay'"),
         ({"colormap": "jett"}, "did you mean 'jet'"),
-        ({"scale": "all"}, "choose from image, method, shared"),
+        ({"scale": "all"}, "choose from image, row, method, shared"),
         ({"share": 0}, "share"),
         ({"titles": ["a"]}, "titles"),
         ({"heatmaps": MAPS[:, :8]}, "heatmap_of"),
