@@ -1,6 +1,6 @@
 """All methods on the same photographs: the pictures of the documentation, and its gallery page.
 
-    python docs/gallery.py                             # everything, some minutes
+    python docs/gallery.py                             # everything, half an hour
     python docs/gallery.py --method grad_cam --out FOLDER
 
 The network is EfficientNet-Lite0 with its published weights. Methods that follow attention have a

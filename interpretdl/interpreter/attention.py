@@ -30,24 +30,15 @@ __all__ = [
 class AttentionMethod(Interpreter):
     """Base of methods that look at attention, which is met at the softmax as the model runs."""
 
-    def _attention(
-        self, x: Array, target: TargetLike | None, pattern: str | None = None
-    ) -> Attention:
+    def _attention(self, x: Array, target: TargetLike, pattern: str | None = None) -> Attention:
         """Attention of every layer; with a pattern, what the layers of such names give.
 
         Raises:
             UnsupportedModelError: there is none, or it is not from all tokens to all.
             LayerNotFoundError: no layer's name begins with the pattern.
         """
-        found = self.probe.attention(x, target)
-        if pattern is not None:
-            names = named_layers(self, pattern)
-            if target is None:
-                run = self.probe.forward(x, layers=names)
-            else:
-                run = self.probe.gradients(x, target, at=names)
-            found.maps = [run.activations[name] for name in names]
-            found.gradients = [run.gradients[name] for name in names] if target is not None else []
+        names = named_layers(self, pattern)
+        found = self.probe.attention(x, target, names)
         for layer, attention in enumerate(found.maps):
             if attention.ndim != 4 or attention.shape[2] != attention.shape[3]:
                 raise UnsupportedModelError(
@@ -92,12 +83,19 @@ def _grid(tokens: int, size: tuple[int, int] | None) -> tuple[int, int]:
     )
 
 
-def row_of_class(matrix: Array, size: tuple[int, int] | None) -> Array:
-    """What the class token takes from each token, of matrices [N, T, T]: [N, T]. The mean over all
-    tokens where there is no class token."""
-    height, width = _grid(matrix.shape[-1], size)
-    first: Array = matrix[:, 0]
-    return first if height * width < matrix.shape[-1] else matrix.mean(axis=1)
+def row_of_class(matrix: Array, found: Attention) -> Array:
+    """What the output takes from each token, of matrices [N, T, T]: [N, T].
+
+    That is the class token's row. It is the mean row of the patches where there is no class token,
+    or the score does not depend on what the class token takes up in the last layer.
+    """
+    height, width = _grid(matrix.shape[-1], found.size)
+    before = matrix.shape[-1] - height * width
+    if before and (not found.gradients or found.gradients[-1][:, :, 0].any()):
+        first: Array = matrix[:, 0]
+        return first
+    mean: Array = matrix[:, before:].mean(axis=1)
+    return mean
 
 
 def from_layer(start: int | None, layers: int, part: int) -> int:
@@ -165,9 +163,9 @@ class RolloutInterpreter(AttentionMethod):
 
         R = Â_L … Â_1,    Â = (mean over heads of A + I), each row divided by its sum
 
-    A is a layer's attention, I what goes past it. The map is the class token's row of R; in a model
-    without a class token, the mean row. It knows neither what the tokens hold nor the class, so it
-    is the same for every class.
+    A is a layer's attention, I what goes past it. The map is the class token's row of R; where the
+    score is not read from a class token, the mean row of the patches. It knows neither what the
+    tokens hold nor the class, so it is the same for every class.
     """
 
     positional = ("start_layer", "attention_layer_pattern", "label")
@@ -197,12 +195,11 @@ class RolloutInterpreter(AttentionMethod):
             LayerNotFoundError: no layer's name begins with the pattern.
             InputError: no such start_layer.
         """
-        found = self._attention(x, None, attention_layer_pattern)
+        # The gradient tells whether the score is read from the class token.
+        found = self._attention(x, target, attention_layer_pattern)
         start = from_layer(start_layer, len(found.maps), 1)
         matrix = rollout(found.maps[start:])
-        return Attribution(
-            self._map(found, row_of_class(matrix, found.size)), outputs=found.outputs
-        )
+        return Attribution(self._map(found, row_of_class(matrix, found)), outputs=found.outputs)
 
 
 @register(
@@ -254,9 +251,7 @@ class GACVInterpreter(AttentionMethod):
         found = self._attention(x, target, attn_map_name)
         start = from_layer(start_layer, len(found.maps), 4)
         matrix = generic_attention(found.maps[start:], found.gradients[start:])
-        return Attribution(
-            self._map(found, row_of_class(matrix, found.size)), outputs=found.outputs
-        )
+        return Attribution(self._map(found, row_of_class(matrix, found)), outputs=found.outputs)
 
 
 @register(
@@ -298,6 +293,4 @@ class AttentionGradientInterpreter(AttentionMethod):
             )
         product: Any = found.maps[layer_index] * found.gradients[layer_index]
         matrix = np.maximum(product, 0).mean(axis=1)
-        return Attribution(
-            self._map(found, row_of_class(matrix, found.size)), outputs=found.outputs
-        )
+        return Attribution(self._map(found, row_of_class(matrix, found)), outputs=found.outputs)

@@ -56,24 +56,25 @@ class _PathOfAttention(AttentionMethod):
                 part = (x * ((step + 0.5) / steps)).astype(x.dtype)
                 mean += self._attention(part, target, pattern).gradients[-1]
                 bar.update()
-        weights = row_of_class(np.maximum(mean / steps, 0).mean(axis=1), found.size)
+        weights = row_of_class(np.maximum(mean / steps, 0).mean(axis=1), found)
         return found, target, weights
 
 
-def state_of_class(maps: Sequence[Array], size: tuple[int, int] | None) -> NDArray[np.float64]:
+def state_of_class(found: Attention, start: int = 0) -> NDArray[np.float64]:
     """Attention as a Markov chain, from the class token of the last layer down.
 
     s is the class token's row in the last layer; in each layer below, s ← s Ā + s, where Ā is the
     mean over heads and the second term is what goes past attention.
 
     Args:
-        maps: of each layer [N, heads, T, T]; the last is where it begins.
+        found: attention of the layers; the chain begins at the last.
+        start: the layer where it ends.
 
     Returns:
         float64 [N, T].
     """
-    means = [attention.astype(np.float64).mean(axis=1) for attention in maps]
-    state = row_of_class(means[-1], size)
+    means = [attention.astype(np.float64).mean(axis=1) for attention in found.maps[start:]]
+    state = row_of_class(means[-1], found)
     for mean in means[-2::-1]:
         state = np.einsum("nt,nts->ns", state, mean) + state
     return state
@@ -167,7 +168,7 @@ class TAMInterpreter(_PathOfAttention):
         """
         found, _, weights = self._along(x, target, steps, attn_map_name)
         start = from_layer(start_layer, len(found.maps), 3)
-        state = state_of_class(found.maps[start:], found.size)
+        state = state_of_class(found, start)
         return Attribution(self._map(found, state * weights), outputs=found.outputs)
 
 
@@ -240,7 +241,7 @@ class BTCVInterpreter(_PathOfAttention):
         else:
             lengths = self._lengths(x, len(found.maps), input_name, attn_v_name, attn_proj_name)
             matrix = token_attention(found.maps[start:], lengths[start:])
-        relevance = row_of_class(matrix, found.size) * weights
+        relevance = row_of_class(matrix, found) * weights
         return Attribution(self._map(found, relevance), outputs=found.outputs)
 
     def _lengths(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import paddle.nn.functional as F
 from numpy.typing import NDArray
 
 from ..errors import UnsupportedModelError
@@ -88,5 +89,9 @@ def attending(found: list[Tensor], items: int) -> Iterator[None]:
 
         return run
 
-    with intercepted({"softmax": wrap, "softmax_": wrap}):
+    with contextlib.ExitStack() as stack:
+        # On a GPU attention may be one fused operation, in which no softmax would be met.
+        kernels = {"enable_math": True, "enable_flash": False, "enable_mem_efficient": False}
+        stack.enter_context(F.sdp_kernel(**kernels))
+        stack.enter_context(intercepted({"softmax": wrap, "softmax_": wrap}))
         yield

@@ -222,13 +222,16 @@ class Probe(Runs):
             )
         return [concatenated(list(parts)) for parts in zip(*results, strict=True)]
 
-    def attention(self, x: Inputs, target: TargetLike | None = None) -> Attention:
+    def attention(
+        self, x: Inputs, target: TargetLike | None = None, layers: Sequence[str] = ()
+    ) -> Attention:
         """Attention of each layer for the items, and the score's gradient with respect to it.
 
         Attention is met at the softmax, in whatever way the model is written.
 
         Args:
             x, target: see `forward`.
+            layers: names of layers that give attention, in place of the softmax.
 
         Raises:
             UnsupportedModelError: the model does not attend, or within windows; and as `gradients`.
@@ -238,7 +241,9 @@ class Probe(Runs):
         with self.many(count(x), gradient=gradient):
             return Attention.joined(
                 self._chunks(
-                    x, lambda rows, part: self._attend(part, rows, target), gradient=gradient
+                    x,
+                    lambda rows, part: self._attend(part, rows, target, layers),
+                    gradient=gradient,
                 )
             )
 

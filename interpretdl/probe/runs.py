@@ -254,7 +254,11 @@ class Runs:
             return results
 
     def _attend(
-        self, part: Inputs, rows: NDArray[np.int64], target: TargetLike | None
+        self,
+        part: Inputs,
+        rows: NDArray[np.int64],
+        target: TargetLike | None,
+        names: Sequence[str],
     ) -> Attention:
         """Attention of one batch, with the score's gradient where there is a target."""
         tensors: list[Tensor] = []
@@ -266,12 +270,15 @@ class Runs:
                 stack.enter_context(paddle.enable_grad())
                 stack.enter_context(cured())
                 stack.enter_context(quickened())
-            stack.enter_context(attending(tensors, count(part)))
+            captured = watch(stack, self.layer, names, None, leaves=target is not None)
+            if not names:
+                stack.enter_context(attending(tensors, count(part)))
             seen = Seen(stack, copy_of(self.model), [])
             x = self._tensors(part)
             self._plan.measure(stack, self._layers.values(), x, target is not None)
             raw = self._call(each(x, lambda tensor: tensor.clone()))
             output = self._read(raw, lambda see: self._look(part, see))
+            tensors += captured().values()
             if not tensors:
                 raise UnsupportedModelError(
                     "this model does not attend: no softmax over [N, heads, T, S] has run. Take a "

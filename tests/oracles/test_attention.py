@@ -24,6 +24,7 @@ from interpretdl.interpreter.attention_path import (
     state_of_class,
     token_attention,
 )
+from interpretdl.probe import Attention
 from interpretdl.testing import small_transformer
 from interpretdl.testing.samples import pictures
 from tests.paddle_models.transformers import SwinTransformer, VisionTransformer
@@ -202,7 +203,7 @@ def test_generic_attention_by_hand() -> None:
 def test_the_chain_by_hand() -> None:
     maps, _ = numbers()
     for size, first in (((2, 2), True), ((1, 5), False)):
-        found = state_of_class(maps, size)
+        found = state_of_class(Attention(np.empty(0), np.empty(0), maps, [], size))
         for n in range(2):
             top = maps[-1][n].mean(axis=0)
             state = top[0] if first else top.mean(axis=0)
@@ -278,7 +279,7 @@ def test_tokens_weighted_by_their_lengths() -> None:
     method = it.BTCVInterpreter(model)
     found = method.explain(x, label=1, ap_mode="token").values[0]
     weights = it.TAMInterpreter(model).explain(x, label=1).values[0] / state_of_class(
-        at(probe, x, 1, "probability")[0], (4, 4)
+        probe.attention(x, it.ClassScore(1, "probability"))
     )[0, 1:].reshape(4, 4)
     maps, lengths = at(probe, x, 1, "probability")[0], []
     for i in range(2):
@@ -348,5 +349,61 @@ def test_the_grid_of_patches() -> None:
     with pytest.raises(UnsupportedModelError, match="18 tokens"):
         patches(np.zeros((1, 18)), None)
     matrix = np.arange(50.0).reshape(2, 5, 5)
-    np.testing.assert_array_equal(row_of_class(matrix, (2, 2)), matrix[:, 0])
-    np.testing.assert_array_equal(row_of_class(matrix, (1, 5)), matrix.mean(axis=1))
+
+    def row(size: tuple[int, int], gradient: Array | None = None) -> Array:
+        gradients = [] if gradient is None else [gradient]
+        return row_of_class(matrix, Attention(np.empty(0), np.empty(0), [], gradients, size))
+
+    np.testing.assert_array_equal(row((2, 2)), matrix[:, 0])
+    np.testing.assert_array_equal(row((1, 5)), matrix.mean(axis=1))
+    read = np.zeros((2, 3, 5, 5))
+    np.testing.assert_array_equal(row((2, 2), read), matrix[:, 1:].mean(axis=1))
+    read[0, 1, 0, 2] = 1
+    np.testing.assert_array_equal(row((2, 2), read), matrix[:, 0])
+
+
+class Averaged(VisionTransformer):
+    """Has a class token, and reads the patches' mean, as fine-tuned MAEs do."""
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.forward_features(x)[:, 1:].mean(axis=1))
+
+
+@every
+def test_where_the_patches_are_averaged_their_rows_count(name: str) -> None:
+    model = filled(Averaged(), size=0.3)
+    values = METHODS[name](model).explain(images(1, 32), label=1).values
+    assert np.isfinite(values).all()
+    assert values.max() > 0
+    if name == "rollout":
+        attention = it.Probe(model).attention(images(1, 32)).maps
+        expected = rollout(attention)[0, 1:, 1:].mean(axis=0).reshape(4, 4)
+        np.testing.assert_allclose(values[0], expected, rtol=1e-4)
+
+
+class ByHand(nn.Layer):
+    """A softmax that is written out, so that only a layer behind it shows the attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.qkv = nn.Conv2D(3, 8, 4, 4), nn.Linear(8, 24)
+        self.shown, self.head = nn.Identity(), nn.Linear(8, 5)
+
+    def forward(self, x: Any) -> Any:
+        x = self.embed(x).flatten(2).transpose([0, 2, 1])
+        n, t, _ = x.shape
+        q, k, v = self.qkv(x).reshape([n, t, 3, 2, 4]).transpose([2, 0, 3, 1, 4])
+        weights = paddle.exp(q @ k.transpose([0, 1, 3, 2]))
+        weights = self.shown(weights / weights.sum(axis=-1, keepdim=True))
+        mixed = (weights @ v).transpose([0, 2, 1, 3]).reshape([n, t, 8])
+        return self.head((x + mixed).mean(axis=1))
+
+
+def test_a_pattern_reaches_a_softmax_that_is_written_out() -> None:
+    model = filled(ByHand(), size=0.3)
+    with pytest.raises(UnsupportedModelError, match="does not attend"):
+        it.RolloutInterpreter(model).explain(images())
+    found = it.RolloutInterpreter(model).explain(images(), attention_layer_pattern="shown")
+    attention = it.Probe(model).activations(images(), "shown")["shown"].mean(axis=1)
+    expected = ((attention + np.eye(16)) / 2).mean(axis=1)
+    np.testing.assert_allclose(found.values.reshape(2, 16), expected, rtol=1e-5)
