@@ -125,12 +125,18 @@ REASONS: dict[tuple[str, str, str], str] = {
         "the floor is by a program. 96 passes are too few for one: by the layers they take 80 % of "
         "the time; the rest are masks at the labels' size, thresholds and files."
     ),
+    ("occlusion", "*", "floor"): (
+        "the floor runs one batch of pictures over and over; besides, the program is held against "
+        "the layers first. Making the pictures and all else take 8 % of the time."
+    ),
     ("score_cam", "*", "floor"): "masks are made and laid over the picture for every channel.",
     ("score_cam", "*", "peer"): (
         "with so few channels the layers run: a program pays from about a hundred passes of this "
         "network, see the lines of other models."
     ),
 }
+for _name in ("lime", "kernel_shap", "shapley_sampling", "rise"):
+    REASONS[_name, "*", "floor"] = "as for occlusion."
 for _rule in ("epsilon_plus", "epsilon_alpha2_beta1", "epsilon_gamma_box"):
     REASONS[f"lrp_{_rule}", "*", "floor"] = _RULES
     REASONS[f"lrp_{_rule}", "efficientnet_lite0", "peer"] = (

@@ -99,7 +99,7 @@ class Subject:
         preprocessing: Preprocessing | None = None,
         class_names: Sequence[str] | None = None,
         output_kind: OutputKind | None = None,
-        batch_size: int | None = None,
+        batch_size: int | None = 64,
     ) -> Subject:
         """A subject whose model is any function, which methods without gradients explain.
 
@@ -114,7 +114,7 @@ class Subject:
                 as a table's rows [n, F].
             class_names: a name for each of the K scores.
             output_kind: "logits", "probabilities", or None (noticed); see Probe.
-            batch_size: most items in one call; None plans it from free memory.
+            batch_size: most items in one call.
 
         Raises:
             InputError: an argument that does not fit. When it is called: UnsupportedModelError,

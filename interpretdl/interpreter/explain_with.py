@@ -84,6 +84,10 @@ def explain_with(
                 )
             except UnsupportedModelError as error:
                 failed[name] = str(error)
+            except InputError as error:  # its own choices do not suit these pictures
+                if options.get(name):
+                    raise
+                failed[name] = str(error)
             bar.update()
     for name, reason in failed.items():
         # Of "all" nobody expects that attention of a convolutional network is explained.

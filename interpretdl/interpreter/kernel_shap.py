@@ -26,9 +26,7 @@ __all__ = ["KernelSHAPInterpreter", "enough", "kernel_shap"]
     random=True,
     one_pass=True,
     inputs=("pictures", "arrays"),
-    paper="Lundberg, Lee: A Unified Approach to Interpreting Model Predictions, 2017; leverage "
-    "scores: Musco, Witter: Provably Accurate Shapley Value Estimation via Leverage Score "
-    "Sampling, 2025",
+    paper="Lundberg, Lee: A Unified Approach to Interpreting Model Predictions, 2017",
     url="https://arxiv.org/abs/1705.07874",
 )
 class KernelSHAPInterpreter(RegionMethod):
@@ -44,8 +42,8 @@ class KernelSHAPInterpreter(RegionMethod):
 
     Where the budget covers all 2^M subsets, all are run. Else the smallest and the largest ones
     are run while they are few, and the others are drawn together with their complements, each
-    size equally likely (leverage scores). Costs `evaluations` forward passes, at least 4 for each
-    region.
+    size equally likely: leverage scores, Musco and Witter, 2025, https://arxiv.org/abs/2410.01917.
+    Costs `evaluations` forward passes, at least 4 for each region.
     """
 
     def attribute(

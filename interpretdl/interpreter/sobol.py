@@ -27,9 +27,8 @@ _FEWEST = 8
     random=True,
     one_pass=True,
     inputs=("pictures", "arrays"),
-    paper="Fel, Cadène, Chalvidal, Cord, Vigouroux, Serre: Look at the Variance! Efficient "
-    "Black-box Explanations with Sobol-based Sensitivity Analysis, 2021; the estimator: Jansen: "
-    "Analysis of Variance Designs for Model Output, 1999",
+    paper="Fel et al.: Look at the Variance! Efficient Black-box Explanations with Sobol-based "
+    "Sensitivity Analysis, 2021",
     url="https://arxiv.org/abs/2111.04138",
 )
 class SobolInterpreter(RegionMethod):
