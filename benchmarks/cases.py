@@ -126,8 +126,8 @@ REASONS: dict[tuple[str, str, str], str] = {
         "the time; the rest are masks at the labels' size, thresholds and files."
     ),
     ("occlusion", "*", "floor"): (
-        "the floor runs one batch of pictures over and over; besides, the program is held against "
-        "the layers first. Making the pictures and all else take 8 % of the time."
+        "making the pictures and all else take 8 % of the time; the rest is chance: the same "
+        "program is up to a tenth faster or slower from process to process, compare kernel_shap."
     ),
     ("score_cam", "*", "floor"): "masks are made and laid over the picture for every channel.",
     ("score_cam", "*", "peer"): (
