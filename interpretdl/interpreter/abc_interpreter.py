@@ -35,7 +35,6 @@ __all__ = [
     "IntermediateLayerInterpreter",
     "Interpreter",
     "TransformerInterpreter",
-    "named_layers",
 ]
 
 Array = NDArray[Any]

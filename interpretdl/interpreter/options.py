@@ -55,6 +55,11 @@ def documented(cls: Any) -> dict[str, str]:
 
 def arguments_of(text: str) -> dict[str, str]:
     """The paragraphs under `Args:` by name."""
+    return dict(_arguments_of(text))
+
+
+@functools.cache  # texts that many methods share are read once
+def _arguments_of(text: str) -> dict[str, str]:
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
     if section is None:
         return {}
