@@ -29,6 +29,10 @@ _TOLERANCE = 0.02
 # What stabilizers may keep of the score without a word.
 _STABILIZERS = 0.01
 _TINY = np.finfo(np.float32).tiny
+_KEEPERS = {
+    "attn_lrp": "the softmax, positions, biases and stabilizers",
+    **dict.fromkeys(("cp_lrp", "attn_lrp_gamma"), "positions, biases and stabilizers"),
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,7 +53,7 @@ class Audit:
 
     @property
     def absorbed(self) -> Array:
-        """What biases and stabilizers kept in all, float64 [N]; start - absorbed is input."""
+        """What biases, stabilizers, … kept in all, float64 [N]; start - absorbed is input."""
         return np.asarray(np.sum([s.bias + s.stabilizer for s in self.seams], axis=0))
 
     def __repr__(self) -> str:
@@ -120,9 +124,10 @@ class _Propagation(Interpreter):
         if abs(1 - share) < 0.005:
             return [f"All of the score arrived at {place}."]
         did = "kept" if share < 1 else "added"
+        composite = explanation.parameters.get("composite")
+        keepers = _KEEPERS.get(str(composite), "biases and stabilizers")
         return [
-            f"{share:.0%} of the score arrived at {place}; biases and stabilizers {did} "
-            f"{abs(1 - share):.0%}."
+            f"{share:.0%} of the score arrived at {place}; {keepers} {did} {abs(1 - share):.0%}."
         ]
 
     def _rules(self, composite: str | Composite, x: Array) -> Composite:
@@ -202,6 +207,7 @@ class LRPInterpreter(_Propagation):
         R_j = Σ_k  z_jk / Σ_j z_jk  R_k        (z_jk = x_j w_jk; variants: see the composites)
 
     Works on any model whose operations the composite's rules reach, and says so where they do not.
+    For transformers there is composite="attn_lrp".
     Positive relevance speaks for the class, negative against it.
     """
 

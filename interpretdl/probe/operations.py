@@ -2,7 +2,8 @@
 
 Paddle's functions look an operation up in `paddle._C_ops` when they run, but some modules keep the
 bare operation under a name of their own (`paddle.tensor.linalg.matmul`, which attention uses), and
-the operators `@`, `*` and `/` of a tensor go past both. All of these places are changed together.
+the operators `@`, `*`, `/` and `+` of a tensor go past both. All of these places are changed
+together.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ Wrap: TypeAlias = Callable[[Operation], Operation]
 """From an operation to what is called in its place, with the same arguments."""
 
 _OPERATORS = {
+    "add": ("__add__", "__radd__"),
     "matmul": ("__matmul__",),
     "multiply": ("__mul__", "__rmul__"),
     "divide": ("__truediv__",),

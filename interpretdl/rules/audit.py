@@ -27,9 +27,9 @@ class Seam:
         name: the layer's, or the operation's.
         arrived: sum over the output.
         passed: what went on to the input.
-        bias: what the bias kept: its share where the rule gives it one, and all of an output that
-            only the bias raised.
-        stabilizer: the rest.
+        bias: what a bias or another constant summand (a position, a class token) kept: its share
+            where the rule gives it one, and all of an output that only the bias raised.
+        stabilizer: the rest; at a softmax what that keeps, or below 0 adds.
     """
 
     name: str
@@ -56,27 +56,30 @@ class Ledger:
 
     def note(self, site: Site, y: Tensor, ways: Sequence[Way]) -> None:
         """Listen to the gradients in front of a site and behind it."""
+        images = site.images  # hooks that held the site would keep the graph alive
         entry: dict[str, Any] = {"name": site.name}
         self._runs[-1].append(entry)
 
         def sums(column: str, of: Callable[[Tensor], Tensor]) -> Callable[[Tensor], None]:
             def hook(gradient: Tensor) -> None:
-                found = np.asarray(_total(of(gradient).astype("float64")).numpy())
+                found = np.asarray(_total(of(gradient).astype("float64"), images).numpy())
                 entry[column] = entry.get(column, 0) + found
 
             return hook
 
-        value = y.detach()
-        y.register_hook(sums("arrived", lambda g: value * g))
+        value = y.detach().clone()  # what follows may work in place
+        y.register_hook(sums("arrived", lambda g: _times(g, value)))
+        if site.constant is not None:
+            y.register_hook(sums("bias", lambda g, c=site.constant: _times(g, c)))  # type: ignore[misc]
         for way in ways:
             kept = _of_the_bias(site, way)
             if kept is not None:
                 y.register_hook(sums("bias", lambda g, k=kept: k * g))  # type: ignore[misc]
         # Copies that only this site reads, so their gradient is what this site passes on.
-        for source in (site.x, *site.carriers):
+        for source in (*site.connected, *site.carriers):
             constant = source.detach()
             source.register_hook(
-                sums("passed", lambda g, c=constant: c * g)  # type: ignore[misc]
+                sums("passed", lambda g, c=constant: _times(g, c))  # type: ignore[misc]
             )
 
     def seams(self) -> list[Seam]:
@@ -110,11 +113,13 @@ class Tally:
 
     def note(self, site: Site, y: Tensor, ways: Sequence[Way]) -> None:
         """Listen to the gradients of what a site's relevance is redirected to."""
-        run = self._runs[-1]
+        run, images = self._runs[-1], site.images
         for way in ways:
             if way.stabilizer is not None:
                 way.z.register_hook(
-                    lambda g, s=way.stabilizer: run.append(np.asarray(_weighed(g, s).numpy()))
+                    lambda g, s=way.stabilizer: run.append(
+                        np.asarray(_weighed(g, s, images).numpy())
+                    )
                 )
 
     def kept(self) -> Array | float:
@@ -134,15 +139,27 @@ def _of_the_bias(site: Site, way: Way) -> Tensor | None:
     return paddle.where(alone, kept, paddle.zeros_like(kept))
 
 
-def _total(t: Tensor) -> Tensor:
-    return t.reshape([len(t), -1]).sum(axis=1)
+def _total(t: Tensor, images: int) -> Tensor:
+    """Sum over each image; the windows of one follow each other along the first axis."""
+    images = images or len(t)
+    if len(t) % images:
+        if t.ndim < 2 or t.shape[1] != images:
+            return (t.sum() / images).expand([images])  # whose is whose cannot be told
+        t = t.moveaxis(1, 0)
+    return t.reshape([images, -1]).sum(axis=1)
 
 
-def _weighed(t: Tensor, weight: Tensor) -> Tensor:
+def _times(gradient: Tensor, constant: Tensor) -> Tensor:
+    """Their product; a masked -inf, which nothing depends on, counts 0."""
+    product = constant * gradient
+    return paddle.where(gradient.expand_as(product) == 0, paddle.zeros_like(product), product)
+
+
+def _weighed(t: Tensor, weight: Tensor, images: int) -> Tensor:
     """Sum of t * weight over each item."""
     if t.ndim > 2 and weight.ndim == t.ndim and all(n == 1 for n in weight.shape[2:]):
         # Paddle's sums along the last axes are slow, products of matrices are not.
         flat = t.reshape([*t.shape[:2], -1])
         t = paddle.matmul(flat, paddle.ones([flat.shape[2]], t.dtype))
         weight = weight.reshape(weight.shape[:2])
-    return _total(t * weight)
+    return _total(t * weight, images)

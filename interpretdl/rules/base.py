@@ -17,7 +17,7 @@ import paddle
 from .linear_map import LinearMap
 from .redirect import Way
 
-__all__ = ["Observer", "Rule", "Site", "signed", "small_of", "stabilize"]
+__all__ = ["JointRule", "Observer", "Rule", "Site", "signed", "small_of", "stabilize"]
 
 Tensor: TypeAlias = "paddle.Tensor"
 
@@ -64,6 +64,10 @@ class Site:
         linear: the map of a linear layer, its batch-norm folded in; None for others.
         carriers: what the first layer's rule asked for, as it arrives at this layer.
         arguments: of an operation, the positional arguments after x.
+        operands: of an operation with a `JointRule`, its tensors, those that are constants too.
+        images: N; the first axis of x may be longer, as where images are cut into windows. 0: not
+            known.
+        constant: what of y no input contributed; the account books it like a bias.
     """
 
     name: str
@@ -72,6 +76,14 @@ class Site:
     linear: LinearMap | None = None
     carriers: Sequence[Tensor] = ()
     arguments: Sequence[Any] = ()
+    operands: Sequence[Tensor] = ()
+    images: int = 0
+    constant: Tensor | None = None
+
+    @cached_property
+    def connected(self) -> list[Tensor]:
+        """x and the other operands that depend on the input."""
+        return [t for t in self.operands or (self.x,) if not t.stop_gradient]
 
     @cached_property
     def value(self) -> Tensor:
@@ -103,6 +115,18 @@ class Rule:
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({options})"
+
+
+class JointRule(Rule):
+    """A rule of an operation on several tensors, such as a product; see `Site.operands`."""
+
+    def meets(self, operands: Sequence[Tensor]) -> bool:
+        """Whether the rule is for an operation on these tensors; else that one runs as it is."""
+        raise NotImplementedError
+
+    def sources(self, site: Site) -> list[Tensor]:
+        """What relevance goes to; what else the operation read is a constant to the rule."""
+        return site.connected
 
 
 class Observer(Protocol):

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import InputError, did_you_mean
 from ..preprocessing import Preprocessing
 from .activation import Deconvnet, Gate, Guided, PassThrough, Rescale, RescaleMaxPool
+from .attention import Divided, LayerNorm, Parts, Shared, Softmax, Summand, SwiGLU
 from .base import Rule
 from .linear import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
 from .linear_map import CONVOLUTION, DENSE
@@ -23,7 +24,8 @@ LINEAR_OPERATIONS = frozenset(
         *("expand", "tile", "gather", "index_select", "roll", "flip", "assign", "cast", "pad"),
         *("pad3d", "mean", "sum", "pool2d", "pool3d", "max_pool2d_with_index", "dropout", "scale"),
         *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "nearest_interp"),
-        *("bilinear_interp", "as_strided", "view_shape", "div_scale"),
+        "set_value_with_tensor",
+        *("bilinear_interp", "as_strided", "view_shape", "div_scale", "unfold", "fold"),
     )
 )
 # y = x times a constant that depends on the sign of x only.
@@ -32,6 +34,21 @@ _PASSED = ("relu6", "hardswish", "swish", "silu", "gelu", "elu", "mish", "tanh",
 LRP_OPERATIONS: dict[str, Rule] = {
     **dict.fromkeys(_PASSED, PassThrough()),
     **dict.fromkeys(("sigmoid", "hardsigmoid"), Gate()),
+}
+
+
+# Products of two connected tensors meet a rule; of one, gradient times input is right.
+_PRODUCTS = ("matmul", "bmm", "multiply", "einsum")
+ATTENTION_OPERATIONS: dict[str, Rule] = {
+    **LRP_OPERATIONS,
+    **dict.fromkeys(_PRODUCTS, Shared()),
+    **dict.fromkeys(("rms_norm", "fused_rms_norm_ext"), PassThrough()),
+    "divide": Divided(),
+    "rsqrt": Gate(),
+    "layer_norm": LayerNorm(),
+    "swiglu": SwiGLU(),
+    "add": Summand(),
+    "concat": Parts(),
 }
 
 
@@ -49,6 +66,23 @@ def lrp_composite(name: str, **parts: Any) -> Composite:
     """
     parts = {"operations": LRP_OPERATIONS, "harmless": LINEAR_OPERATIONS | HOMOGENEOUS, **parts}
     return Composite(name, **parts)
+
+
+def attention_composite(name: str, *, constant: bool = False, **parts: Any) -> Composite:
+    """A composite for transformers; convolutional networks work too.
+
+    Args:
+        constant: whether attention is a constant, so that relevance goes to what is attended to
+            only, and none to queries and keys.
+        parts: arguments of Composite.
+    """
+    softmax: Rule = Gate() if constant else Softmax()
+    operations = {**ATTENTION_OPERATIONS, "softmax": softmax}
+    if constant:
+        operations["softmax_"] = softmax
+    # In place a softmax meets no rule, and needs none where it is not a constant.
+    harmless = LINEAR_OPERATIONS | HOMOGENEOUS | {*_PRODUCTS} | (set() if constant else {"softmax"})
+    return lrp_composite(name, **{"operations": operations, "harmless": harmless, **parts})
 
 
 def _both(rule: Rule) -> dict[type, Rule]:
@@ -79,6 +113,13 @@ COMPOSITES: dict[str, Composite] = {
         lrp_composite("w_square", layers=_convolutions(ZPlus()), first=WSquare()),
         lrp_composite("deep_taylor", layers=_both(ZPlus()), first=ZBox()),
         lrp_composite("excitation_backprop", layers=_both(ZPlus(bias=False)), conserves=True),
+        attention_composite("attn_lrp", layers=_both(Epsilon())),
+        attention_composite("cp_lrp", layers=_both(Epsilon()), constant=True),
+        attention_composite(
+            "attn_lrp_gamma",
+            layers={CONVOLUTION: Gamma(0.25), DENSE: Gamma(0.05)},
+            constant=True,
+        ),
         Composite(
             "guided",
             operations=dict.fromkeys((*_RELUS, "relu_"), Guided()),

@@ -20,7 +20,9 @@ __all__ = ["Inspection"]
 
 Tensor: TypeAlias = "paddle.Tensor"
 # May have several inputs that depend on the model's; others are then products of them.
-_JOINS = frozenset({"add", "subtract", "concat", "stack", "maximum"})
+_JOINS = frozenset({"add", "subtract", "concat", "stack", "maximum", "set_value_with_tensor"})
+# What transformers have and convolutional networks have not.
+_ATTENTION = frozenset({"softmax", "layer_norm"})
 
 
 class Inspection:
@@ -94,10 +96,12 @@ class Inspection:
                 missed[name] = missed.get(name, 0) + 1
         if missed:
             found = ", ".join(f"{name} ({count})" for name, count in sorted(missed.items()))
+            attends = not _ATTENTION.isdisjoint(missed)
+            instead = 'for transformers take LRP with composite="attn_lrp", or ' if attends else ""
             raise UnsupportedModelError(
                 f"composite {composite!r} has no way through these operations of the "
-                f"model: {found}. A map drawn all the same would be wrong; use layers for them "
-                "(paddle.nn), another composite, or a method that needs gradients only"
+                f"model: {found}. A map drawn all the same would be wrong; {instead}use layers for "
+                "them (paddle.nn), another composite, or a method that needs gradients only"
             )
         if must and not self._touched and not self._made:
             raise UnsupportedModelError(

@@ -35,13 +35,15 @@ class _Box:
     def __init__(
         self, value: Tensor, ways: list[Way], change: Callable[[Tensor], Tensor] | None
     ) -> None:
-        self.value, self.ways, self.change = value, ways, change
+        self.value, self.ways = value, ways
         self.ratios = [way.ratio for way in ways]
+        self.changes = [] if change is None else [change]
 
     def let_go(self) -> None:
         """Free the tensors, in a graph that Paddle will not free."""
         self.ways.clear()
         self.ratios.clear()
+        self.changes.clear()
 
 
 _listeners: list[list[_Box]] = []
@@ -61,13 +63,13 @@ def listening() -> Iterator[list[_Box]]:
 class _Redirect(PyLayer):
     @staticmethod
     def forward(ctx: Any, box: _Box, *sources: Tensor) -> Tensor:
-        ctx.ratios, ctx.change = box.ratios, box.change
+        ctx.ratios, ctx.changes = box.ratios, box.changes
         return box.value
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        if ctx.change is not None:
-            gradient = ctx.change(gradient)
+        for change in ctx.changes:
+            gradient = change(gradient)
         gradients = tuple(gradient * ratio for ratio in ctx.ratios)
         return gradients if len(gradients) > 1 else gradients[0]
 

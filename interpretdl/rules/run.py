@@ -14,7 +14,7 @@ from ..errors import UnsupportedModelError
 from ..probe.operations import Operation, intercepted
 from ..probe.state import is_program, original_of
 from .activation import PassThrough
-from .base import Observer, Rule, Site
+from .base import JointRule, Observer, Rule, Site
 from .canonize import Layers, Linear, plan_of
 from .inspection import Inspection
 from .linear import Epsilon
@@ -125,7 +125,7 @@ class Run:
         self._carriers: dict[int, list[Tensor]] = {}
         self._carried: int | None = None
         self._cut = False
-        self._suspended = 0
+        self._suspended = self._in_linear = self._images = 0
         self._attached = contextlib.ExitStack()
 
     # -- attach and detach -----------------------------------------------------------------------
@@ -151,7 +151,15 @@ class Run:
             elif self._own_rule(name, layer) is not None and not layer._sub_layers:
                 self._hook(layer, self._before_layer, self._after_layer, name)
         rules = self.composite.operations.items()
-        wraps = {name: functools.partial(self._ruled, name, rule) for name, rule in rules}
+        wraps = {
+            name: functools.partial(self._joined, name, rule)
+            if isinstance(rule, JointRule)
+            else functools.partial(self._ruled, name, rule)
+            for name, rule in rules
+        }
+        if "softmax" in wraps:  # on a GPU attention may be one fused operation
+            kernels = {"enable_math": True, "enable_flash": False, "enable_mem_efficient": False}
+            self._attached.enter_context(paddle.nn.functional.sdp_kernel(**kernels))
         self._attached.enter_context(intercepted(wraps))
 
     def detach(self) -> None:
@@ -170,6 +178,7 @@ class Run:
 
     def begin(self, x: Tensor) -> Tensor:
         """What the model is given; the first rule's carriers are brought to their layers."""
+        self._images = len(x)
         self._cut = x.stop_gradient  # relevance ends at a layer behind the input
         if self._observer is not None:
             self._observer.begin()
@@ -192,7 +201,7 @@ class Run:
                 f"composite {self.composite.name!r} has a rule for the first layer, but no "
                 "convolution or dense layer of this model takes the input"
             )
-        self._carried, self._suspended = None, 0
+        self._carried, self._suspended, self._in_linear = None, 0, 0
 
     def settled(self, output: Tensor) -> bool:
         """Whether the plan was right and everything reached; see `interpretdl.probe.RulesRun`."""
@@ -244,6 +253,7 @@ class Run:
         return x.clone() if self._observer is not None and self._observer.taps else x
 
     def _before_linear(self, name: str, layer: Any, inputs: tuple[Any, ...]) -> Any:
+        self._in_linear += 1  # its bias is the layer's, no summand of its own
         x = inputs[0]
         if x.stop_gradient:
             return None
@@ -257,6 +267,7 @@ class Run:
         return (x, *inputs[1:])
 
     def _after_linear(self, name: str, layer: Any, inputs: tuple[Any, ...], y: Tensor) -> Any:
+        self._in_linear -= 1
         x = inputs[0]
         if x.stop_gradient or self._carried is not None:
             return None
@@ -308,13 +319,47 @@ class Run:
                 return original(x, *rest, **kwargs)
             x = self._tapped(x)
             y = original(x, *rest, **kwargs)
-            return self._put(Site(name, x, y, arguments=rest), rule, [x])
+            y, *others = _listed(y)
+            y = self._put(Site(name, x, y, arguments=rest), rule, [x])
+            return (y, *others) if others else y
 
         return run
+
+    def _joined(self, name: str, rule: JointRule, original: Operation) -> Callable[..., Any]:
+        """An operation on several tensors that its rule follows."""
+
+        def run(x: Any, *rest: Any, **kwargs: Any) -> Any:
+            many = isinstance(x, list | tuple)
+            named = isinstance(kwargs.get("y"), paddle.Tensor)
+            given = [*x] if many else [x, kwargs["y"]] if named else [x, *rest[:1]]
+            tensors = [t for t in given if isinstance(t, paddle.Tensor)]
+            if self._suspended or self._in_linear or not tensors or not rule.meets(tensors):
+                return original(x, *rest, **kwargs)
+            operands = [t if t.stop_gradient else self._tapped(t) for t in tensors]
+            if many:
+                x = operands
+            elif named:
+                x, kwargs = operands[0], {**kwargs, "y": operands[-1]}
+            else:
+                x, rest = operands[0], (*operands[1:], *rest[len(operands) - 1 :])
+            y, *others = _listed(original(x, *rest, **kwargs))
+            source = next(t for t in operands if not t.stop_gradient)
+            name_here = next((n for t in tensors if (n := self._parameters.get(id(t)))), name)
+            site = Site(name_here, source, y, arguments=rest, operands=operands)
+            y = self._put(site, rule, rule.sources(site))
+            return (y, *others) if others else y
+
+        return run
+
+    @functools.cached_property
+    def _parameters(self) -> dict[int, str]:
+        """Names of the model's parameters, by their ids."""
+        return {id(parameter): name for name, parameter in self.model.named_parameters()}
 
     def _put(
         self, site: Site, rule: Rule, sources: Sequence[Tensor], index: int | None = None
     ) -> Tensor:
+        site.images = self._images
         self._course.append((site.name, type(rule).__name__))
         self._suspended += 1  # a rule may use an operation itself
         with listening() as boxes:
@@ -331,3 +376,7 @@ class Run:
         if self._observer is not None:
             self._observer.note(site, y, [way for box in boxes for way in box.ways])
         return y
+
+
+def _listed(y: Any) -> Sequence[Any]:
+    return y if isinstance(y, list | tuple) else (y,)

@@ -124,4 +124,4 @@ NAMED = {
     "deep_taylor": (BOX, ZB, ZB),
     "excitation_backprop": (Z, Z, Z),
 }
-OTHERS = {"guided", "deconvnet", "deep_lift"}
+OTHERS = {"guided", "deconvnet", "deep_lift", "attn_lrp", "cp_lrp", "attn_lrp_gamma"}

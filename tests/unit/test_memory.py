@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import gc, warnings
 warnings.simplefilter("ignore")
@@ -53,8 +55,35 @@ print(f"{grown:.2f}")
 """
 
 
-def test_a_thousand_explanations() -> None:
+ATTENDING = """
+import gc, warnings
+warnings.simplefilter("ignore")
+import numpy as np, psutil
+import interpretdl as it
+from interpretdl.testing import small_transformer
+
+model = small_transformer(width=64)
+x = np.random.default_rng(0).normal(size=(4, 3, 16, 16)).astype("float32")
+method = it.LRPInterpreter(model)
+
+def rounds(n):
+    for k in range(n):
+        method.explain(x, label=k % 5, composite=("attn_lrp", "cp_lrp")[k % 2])
+        if k % 4 == 0:
+            method.audit(x, label=k % 5, composite="attn_lrp")
+    gc.collect()
+    return psutil.Process().memory_info().rss
+
+start = rounds(20)
+grown = (rounds(120) - start) / 2**20
+assert grown < 30, f"{grown:.1f} MB more"
+print(f"{grown:.2f}")
+"""
+
+
+@pytest.mark.parametrize("program", [PROGRAM, ATTENDING], ids=["all", "transformer"])
+def test_a_thousand_explanations(program: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, timeout=240
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done.stderr[-2000:]
