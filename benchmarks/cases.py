@@ -129,6 +129,10 @@ REASONS: dict[tuple[str, str, str], str] = {
         "making the pictures and all else take 8 % of the time; the rest is chance: the same "
         "program is up to a tenth faster or slower from process to process, compare kernel_shap."
     ),
+    ("occlusion", "resnet50", "peer"): (
+        "nearly all of it is the program's passes, which on this network are a quarter faster than "
+        "torch's."
+    ),
     ("score_cam", "*", "floor"): "masks are made and laid over the picture for every channel.",
     ("score_cam", "*", "peer"): (
         "with so few channels the layers run: a program pays from about a hundred passes of this "
