@@ -21,6 +21,7 @@ from .probe import Probe
 from .progress import show_progress
 from .subject import Subject
 from .targets import ChannelScore, ClassScore, DetectionScore, SegmentationScore, Target
+from .texts import TextPreprocessing
 from .version import __version__
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Subject",
     "Target",
     "TargetError",
+    "TextPreprocessing",
     "UnsupportedModelError",
     "WeightsError",
     "__version__",

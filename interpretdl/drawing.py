@@ -32,6 +32,8 @@ def grid(
 ) -> Figure:
     """Several methods side by side: a row for each image, a column for each explanation.
 
+    Texts stand one below the other, each by all methods.
+
     Args:
         explanations: of the same images, in the same order.
         titles: a text above each explanation, in place of the method's name.
@@ -57,6 +59,8 @@ def grid(
     if titles is not None and len(titles) != len(explanations):
         raise InputError(f"{len(titles)} titles were given for {len(explanations)} explanations")
     first = explanations[0]
+    if first.texts is not None:
+        return _texts(explanations, titles, style, colormap, signed, scale)
     for i, other in enumerate(explanations):
         if not np.array_equal(other._pictures(), first._pictures()):
             raise InputError(f"explanation {i} ({other.method}) is of other images than the first")
@@ -69,6 +73,32 @@ def grid(
         style=style, colormap=colormap, signed=each, original=original,
         scale=scale or "method", share=share, columns=columns,
     )  # fmt: skip
+
+
+def _texts(
+    explanations: Sequence[Explanation],
+    titles: Sequence[str] | None,
+    style: str,
+    colormap: str | None,
+    signed: bool | None,
+    scale: str | None,
+) -> Figure:
+    """Texts by several methods, as `grid` draws them."""
+    from .data_processor.text_plot import plot_texts
+
+    rows, heads = [], []
+    words = explanations[0].texts.words if explanations[0].texts is not None else ()
+    for i, one in enumerate(explanations):
+        if one.texts is None or one.texts.words != words:
+            raise InputError(f"explanation {i} ({one.method}) is of other texts than the first")
+    each = [one.signed or style == "signed" if signed is None else signed for one in explanations]
+    names = list(titles) if titles is not None else [one.method for one in explanations]
+    values = [one.word_values(sign) for one, sign in zip(explanations, each, strict=True)]
+    for text in range(len(words)):
+        for one, name, found in zip(explanations, names, values, strict=True):
+            rows.append(found[text])
+            heads.append(f"{name}: {one.titles[text]}")
+    return plot_texts(rows, heads, signed=any(each), colormap=colormap, scale=scale or "text")
 
 
 def image_plot(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import operator
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +14,24 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .registry import METHODS
 from .targets import ChannelScore, ClassScore, TargetLike, take
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .texts import TextTokens
+from .views import Views
 
 __all__ = ["Explanation"]
 
 _FORMAT = "interpretdl explanation 1"
-_HTML_IMAGES = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Explanation:
-    """The relevance of N images' parts, and how it was found.
+class Explanation(Views):
+    """The relevance of N images' parts, or texts', and how it was found.
 
     `len`, indexing and iteration go over the images; an index, like a slice, gives an Explanation.
     `numpy.asarray(explanation)` is `values`.
 
     Args:
         values: float [N, C, H, W], [N, 1, H, W] or [N, h, w], as the method gives them; for what
-            is no picture, in the input's shape.
+            is no picture, in the input's shape; for texts [N, T] or [N, T, E], of T tokens.
         labels: int64 [N], the class explained; -1 where the target is not a class.
         scores: float [N], the target's: the numbers that were explained.
         images: uint8 [N, H, W, 3], the pictures as a person sees them; None if there are none.
@@ -50,6 +46,7 @@ class Explanation:
         class_names: K names, or None.
         sources: where each image came from; empty when that is unknown.
         failures: what could not be read: position in what was given, and why.
+        texts: the texts' tokens and words; None where no texts were explained.
 
     Raises:
         InputError: shapes or dtypes that do not fit together.
@@ -68,6 +65,7 @@ class Explanation:
     class_names: tuple[str, ...] | None = None
     sources: tuple[str, ...] = ()
     failures: dict[int, str] = field(default_factory=dict)
+    texts: TextTokens | None = None
 
     def __post_init__(self) -> None:
         for name in ("values", "labels", "scores", "images", "probabilities"):
@@ -82,6 +80,11 @@ class Explanation:
             self._need("images", self.images, "u", (n, *self.images.shape[1:3], 3), (4,))
             if self.images.dtype != np.uint8:
                 raise InputError(f"images must be uint8; got {self.images.dtype}")
+        if self.texts is not None and self.values.shape[:2] != self.texts.units.shape:
+            raise InputError(
+                f"values of texts must be {list(self.texts.units.shape)}, or have one axis more; "
+                f"got {list(self.values.shape)}"
+            )
         object.__setattr__(self, "labels", self.labels.astype(np.int64))
         classes = len(self.class_names) if self.class_names is not None else None
         if self.probabilities is not None:
@@ -129,21 +132,28 @@ class Explanation:
                 raise IndexError(f"no image {position}; there are {n}")
             position %= n
             rows = slice(position, position + 1)
-        diagnostics = {
-            name: value[rows] if np.shape(value)[:1] == (n,) and hasattr(value, "dtype") else value
-            for name, value in self.diagnostics.items()
-        }
+        texts = None if self.texts is None else self.texts[rows]
+        whole = self.values.shape
+
+        def part(value: Any) -> Any:
+            if not hasattr(value, "dtype") or np.shape(value)[:1] != (n,):
+                return value
+            if texts is None or np.shape(value)[:2] != whole[:2]:
+                return value[rows]
+            return value[rows, : texts.units.shape[1]]
+
         return replace(
             self,
-            values=self.values[rows],
+            values=part(self.values),
             labels=self.labels[rows],
             scores=self.scores[rows],
             images=None if self.images is None else self.images[rows],
             target=None if self.target is None else take(self.target, np.arange(n)[rows]),
             probabilities=None if self.probabilities is None else self.probabilities[rows],
-            diagnostics=diagnostics,
+            diagnostics={name: part(value) for name, value in self.diagnostics.items()},
             sources=self.sources[rows],
             failures={},
+            texts=texts,
         )
 
     def __iter__(self) -> Iterator[Explanation]:
@@ -213,151 +223,32 @@ class Explanation:
             texts.append(f"{prefix}{short}  {number}")
         return tuple(texts)
 
-    # -- pictures ---------------------------------------------------------------------------------
-
-    def heatmap(self, signed: bool | None = None) -> NDArray[np.float32]:
-        """One map per image at the image's size.
-
-        Args:
-            signed: sum the channels (True) or their absolute values (False); None: as it is.
-
-        Returns:
-            float32 [N, H, W].
-
-        Raises:
-            InputError: what was explained are no pictures.
-        """
-        from .data_processor.heatmaps import heatmap_of
-
-        height, width = self._pictures().shape[1:3]
-        return heatmap_of(self.values, (height, width), self.signed if signed is None else signed)
-
-    def _pictures(self) -> NDArray[np.uint8]:
-        if self.images is None:
-            raise InputError(
-                f"this explanation is of inputs {list(self.values.shape[1:])} that are no "
-                "pictures, so there is nothing to draw it on; `values` has the input's shape"
-            )
-        return self.images
-
-    def plot(
-        self,
-        style: str = "overlay",
-        *,
-        colormap: str | None = None,
-        original: bool = False,
-        signed: bool | None = None,
-        scale: str | None = None,
-        share: float = 0.2,
-        uncertainty: bool = False,
-    ) -> Figure:
-        """Draw it; class and probability stand above each map.
-
-        Args:
-            style: "overlay", "heatmap", "signed", "masked" or "side_by_side".
-            colormap, original, scale, share: see `interpretdl.data_processor.visualizer.plot`.
-            signed: see `heatmap`; None: as the method is, and True for style "signed".
-            uncertainty: beside each map its standard error, on the map's own scale.
-
-        Returns:
-            a matplotlib Figure, which pyplot does not know.
-
-        Raises:
-            InputError: an unknown style, colormap or scale, nothing to draw, or no standard error.
-        """
-        from .data_processor.visualizer import plot_grid
-
-        signed = (self.signed or style == "signed") if signed is None else signed
-        maps, titles = [self.heatmap(signed)], [list(self.titles)]
-        if uncertainty:
-            maps.append(self._standard_error())
-            titles.append(["standard error"] * len(self))
-            scale = scale or "row"
-        return plot_grid(
-            self._pictures(), maps, titles, style=style, colormap=colormap, signed=signed,
-            original=original, scale=scale, share=share,
-        )  # fmt: skip
-
-    def _standard_error(self) -> NDArray[np.float32]:
-        """Of each map, [N, H, W]."""
-        from .data_processor.heatmaps import heatmap_of
-
-        error = np.asarray(self.diagnostics.get("standard_error", np.nan))
-        if error.shape != self.values.shape:
-            raise InputError(
-                f"there is no standard error of this map by {self.method}; methods that draw "
-                "samples give one, such as kernel_shap, rise or smooth_grad"
-            )
-        height, width = self._pictures().shape[1:3]
-        return heatmap_of(error, (height, width), True)  # at most the sum over channels
-
-    def show(self, style: str = "overlay", **options: Any) -> None:
-        """Show the picture, where there is a notebook or a display; options as `plot` has them."""
-        from .data_processor.showing import show
-
-        show(self.plot(style, **options))
-
-    def _settings(self) -> dict[str, Any]:
-        """The parameters that are not what the method takes by itself."""
-        known = METHODS.all().get(self.method)
-        usual = {name: p.default for name, p in known.options.items()} if known else {}
-        usual |= dict.fromkeys(("label", "resize_to", "crop_to", "frame"))
-        facts = ("model", "version", "input_shape")
-        return {
-            name: value
-            for name, value in self.parameters.items()
-            if name not in facts and not (name in usual and value == usual[name])
-        }
-
-    def _repr_html_(self) -> str:
-        from .data_processor.canvas import png_of
-        from .data_processor.files import encodable
-
-        part = self[:_HTML_IMAGES]
-        picture = ""
-        if len(self) and self.images is not None:
-            data = base64.b64encode(png_of(part.plot("side_by_side"), dpi=80)).decode()
-            picture = f'<img src="data:image/png;base64,{data}" style="max-width:100%"/>'
-        lines = []
-        for i, name in enumerate(part.label_names):
-            source = part.sources[i] if part.sources else f"image {i}"
-            probability = part.probability(i)
-            shown = "" if probability is None else f"{probability:.3f}"
-            cells = (source, name, shown, f"{part.scores[i]:.4g}")
-            lines.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
-        rows = "".join(f"<tr>{line}</tr>" for line in lines)
-        more = len(self) - len(part)
-        options = ", ".join(f"{name}={value!r}" for name, value in self._settings().items())
-        text = f"{self.method}({options})" + (f", and {more} more images" if more else "")
-        heads = "".join(f"<th>{h}</th>" for h in ("image", "class", "probability", "score"))
-        return encodable(
-            f'<div class="tex2jax_ignore mathjax_ignore">'  # a $ in a name starts no formula
-            f"{picture}<table><tr>{heads}</tr>{rows}</table><p>{html.escape(text)}</p></div>"
-        )
-
     # -- files ------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str], style: str = "overlay", **options: Any) -> None:
-        """Write a picture, or all of it.
+        """Write a picture, a page, or all of it.
 
         The file is written beside its place and renamed; whether that can be done is found out
         before anything is drawn.
 
         Args:
-            path: .png, .jpg, .webp, .tif, .pdf or .svg for a picture; .npz for everything, which
-                `Explanation.load` reads, values to the bit.
+            path: .png, .jpg, .webp, .tif, .pdf or .svg for a picture; .html for a page, of texts
+                alone; .npz for everything, which `Explanation.load` reads, values to the bit.
             style, options: of the picture, see `plot`.
 
         Raises:
             ResourceError: the folder is missing or read-only, another ending, or the disk is full.
             InputError: as `plot`; or for .npz parameters or diagnostics that are not plain data.
         """
-        from .data_processor.files import check_writable
+        from .data_processor.files import SAVE_SUFFIXES, check_writable
         from .data_processor.visualizer import save_figure
 
-        target = check_writable(path)
+        of_texts = () if self.texts is None else (".html",)
+        target = check_writable(path, (*SAVE_SUFFIXES, *of_texts))
         if target.suffix.lower() == ".npz":
             self._save_archive(target)
+        elif target.suffix.lower() == ".html":
+            self._save_page(target, style, **options)
         else:
             save_figure(self.plot(style, **options), target)
 
@@ -365,6 +256,8 @@ class Explanation:
         from .data_processor.files import write_archive
 
         content = {f.name: getattr(self, f.name) for f in fields(self)}
+        if (texts := content.pop("texts")) is not None:
+            content |= {"tokens": texts.tokens, "words": texts.words, "units": texts.units}
         if (target := content.pop("target")) is not None and isinstance(target, ClassScore):
             content["target"] = {"labels": target.labels.tolist(), "of": target.of}
         found = content.pop("diagnostics")
@@ -394,6 +287,9 @@ class Explanation:
                 content["diagnostics"][name] = arrays.pop(f"diagnostic_{i}")
             if (target := content.pop("target", None)) is not None:
                 content["target"] = ClassScore(**target)
+            if "tokens" in content:
+                tokens, words = content.pop("tokens"), content.pop("words")
+                content["texts"] = TextTokens(tokens, words, arrays.pop("units"))
             content["failures"] = {int(k): str(v) for k, v in content["failures"].items()}
             return cls(**{**content, **arrays})
         except (KeyError, TypeError, AttributeError) as error:

@@ -37,7 +37,7 @@ BLIND = " Nearly the same map for every class."
 """What is said of a method that is class_blind."""
 
 Layout = Literal["nchw", "n1hw", "nhw"]
-Kind = Literal["pictures", "arrays"]
+Kind = Literal["pictures", "arrays", "text"]
 Need = Literal["model", "interpreter", "masks", "boxes", "classes"]
 _Class = TypeVar("_Class", bound=type)
 
@@ -161,7 +161,7 @@ class MethodInfo:
         one_pass: whether it runs the inputs themselves and returns the model's outputs for them
             (`Attribution.outputs`). It may then be given a target that is not settled yet, such as
             the top class, and `explain` runs the model for nothing else.
-        inputs: what it explains: "pictures" [N, C, H, W]; "arrays" of any rank.
+        inputs: what it explains: "pictures" [N, C, H, W]; "arrays" of any rank; "text".
         paper: authors, title, year.
         url: where the paper is.
         class_blind: whether the map is nearly the same whatever the class.
@@ -225,6 +225,7 @@ class EvaluatorInfo:
             a class).
         random: whether it draws random numbers (option seed).
         aliases: further names of the class, as InterpretDL has them.
+        inputs: whose explanations it evaluates: of "pictures", of "text".
     """
 
     name: str
@@ -235,6 +236,7 @@ class EvaluatorInfo:
     needs: frozenset[Need]
     random: bool
     aliases: tuple[str, ...] = ()
+    inputs: frozenset[Kind] = frozenset({"pictures"})
 
     @property
     def summary(self) -> str:
@@ -299,13 +301,15 @@ def register_evaluator(
     needs: Sequence[Need] = ("model",),
     random: bool = False,
     aliases: tuple[str, ...] = (),
+    inputs: Sequence[Kind] = ("pictures",),
 ) -> Callable[[_Class], _Class]:
     """Class decorator that enters an Evaluator in the table; see EvaluatorInfo for the facts."""
 
     def enter(cls: _Class) -> _Class:
         info = EvaluatorInfo(
-            name, cls, higher_is_better, paper, url, frozenset(needs), random, aliases
-        )
+            name, cls, higher_is_better, paper, url, frozenset(needs), random, aliases,
+            frozenset(inputs),
+        )  # fmt: skip
         EVALUATORS.add(info)
         vars_of: Any = cls  # every Evaluator declares these
         vars_of.info, vars_of.name, vars_of.higher_is_better = info, name, higher_is_better

@@ -7,19 +7,38 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .data_processor.readers import Batch, read_arrays, read_images
-from .errors import InputError, warn
+from .data_processor.readers import Batch, read_arrays, read_images, read_texts
+from .errors import InputError, UnsupportedModelError, warn
 from .hints import check_value
 from .lrp_model import imagenet_class_names
 from .preprocessing import IMAGENET, Preprocessing
 from .probe import EngineKind, FunctionModel, OutputKind, Probe
 from .probe.inputs import rows_of
 from .targets import ScoreKind, TargetLike, target_of
+from .texts import Text, TextPreprocessing
 
-__all__ = ["PreprocessingChoice", "Subject"]
+__all__ = ["PreprocessingChoice", "Subject", "TextPart"]
 
-PreprocessingChoice = Preprocessing | None | Literal["model"]
+PreprocessingChoice = Preprocessing | TextPreprocessing | None | Literal["model"]
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """The tokens of one text that are explained, as the input [1, t, ...] of its subject.
+
+    Attributes:
+        x: their ids int64 [1, t], or their vectors float [1, t, E].
+        blank: like x, what stands in the words' places where there are no words.
+        positions: int64 [t], where they stand among the text's tokens.
+        units: int64 [t], the word that each belongs to, numbered from 0; -1 for special tokens.
+    """
+
+    x: NDArray[Any]
+    blank: NDArray[Any]
+    positions: NDArray[np.int64]
+    units: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,12 +51,16 @@ class Subject:
         class_names: a name for each class, or None where they are not known; see `names`.
         assumed: whether the preprocessing is ImageNet's because nothing said which it is. Float
             arrays that cannot be a batch of pictures are then taken as they are.
+        text: how texts become inputs; None where it is no texts that are explained.
+        part: of a subject that `within_text` gives, what its input is.
     """
 
     probe: Probe
     preprocessing: Preprocessing | None = IMAGENET
     class_names: tuple[str, ...] | None = None
     assumed: bool = False
+    text: TextPreprocessing | None = None
+    part: TextPart | None = None
 
     @classmethod
     def of(
@@ -57,8 +80,8 @@ class Subject:
         Args:
             model: paddle.nn.Layer in any mode, or a paddle.Model; a Subject is returned as it is.
             device, output, output_kind, batch_size, engine: see Probe.
-            preprocessing: how pictures become inputs; "model" takes `model.preprocessing`, or
-                ImageNet's; None takes arrays as they are.
+            preprocessing: how pictures or texts become inputs; "model" takes
+                `model.preprocessing`, or ImageNet's; None takes arrays as they are.
             class_names: a name for each class; None takes `model.class_names`, or ImageNet's for a
                 model with 1000 classes.
 
@@ -76,19 +99,21 @@ class Subject:
         probe = Probe(model, device, output, batch_size, output_kind, engine)
         own = getattr(probe.model, "preprocessing", None)
         chosen = (own or IMAGENET) if preprocessing == "model" else preprocessing
-        if not isinstance(chosen, Preprocessing | None):
+        if not isinstance(chosen, Preprocessing | TextPreprocessing | None):
             raise InputError(
-                "preprocessing must be a Preprocessing, None (arrays as they are) or 'model' (the "
-                f"model's own); got {preprocessing!r}"
+                "preprocessing must be a Preprocessing, a TextPreprocessing, None (arrays as they "
+                f"are) or 'model' (the model's own); got {preprocessing!r}"
             )
+        text = chosen if isinstance(chosen, TextPreprocessing) else None
         class_names = getattr(class_names, "tolist", lambda: class_names)()  # an array
         check_value("class_names", class_names, Sequence[str] | None)
         names = getattr(probe.model, "class_names", None) if class_names is None else class_names
         return cls(
             probe,
-            chosen,
+            chosen if isinstance(chosen, Preprocessing) else None,
             None if names is None else tuple(names),
             assumed=preprocessing == "model" and own is None,
+            text=text,
         )
 
     @classmethod
@@ -142,6 +167,68 @@ class Subject:
         """
         return replace(self, probe=self.probe.at_layer(name), class_names=None)
 
+    def logits(self, batch: Batch) -> NDArray[Any]:
+        """The model's output for each item, [N, K] for a classifier; of texts one by one."""
+        if not batch.texts:
+            return self.probe.logits(batch.inputs)
+        return np.concatenate([self.probe.logits(text.inputs) for text in batch.texts])
+
+    def embedding(self, text: Text) -> str:
+        """Name of the layer that gives the vectors of a text's tokens.
+
+        Raises:
+            LayerNotFoundError: no layer of the name that the preprocessing gives.
+            UnsupportedModelError: it gives none, and no layer takes the token ids alone.
+        """
+        wanted = self.text.embedding if self.text is not None else None
+        if wanted is None:
+            return self.probe.embedding(text.inputs)
+        names = [name for name in self.probe.layer_names() if f".{name}".endswith(f".{wanted}")]
+        if len(names) > 1 and wanted not in names:
+            raise InputError(f"embedding={wanted!r} is the end of several layers: {names}")
+        if len(names) != 1:
+            self.probe.layer(wanted)  # says so where there is none
+        return wanted if wanted in names else names[0]
+
+    def within_text(self, text: Text, layer: str | None = None) -> Subject:
+        """The model as a function of one text's tokens alone; see `part`.
+
+        Args:
+            layer: the embedding: the input are the vectors of all tokens but padding. None: the ids
+                of the tokens that belong to words.
+
+        Raises:
+            InputError: it is not known what stands for a word that is not there.
+            UnsupportedModelError: the layer gives something else than a vector for each token.
+        """
+        if self.text is None:
+            raise InputError("this subject explains no texts; give it a TextPreprocessing")
+        if layer is None:
+            positions = np.flatnonzero(text.units >= 0)
+            x, blank = text.ids[None, positions], self.text.filled(text)[None, positions]
+        else:
+            positions = np.flatnonzero(~text.padding)
+            x, blank = self._vectors(text, layer)
+            x, blank = x[:, positions], blank[:, positions]
+        part = TextPart(x, blank, positions, text.units[positions])
+        probe = self.probe.within(text.inputs, positions, layer)
+        return replace(self, probe=probe, preprocessing=None, text=None, part=part)
+
+    def _vectors(self, text: Text, layer: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The tokens' vectors [1, T, E], and those of the text without its words."""
+        blank = self.text.blank(text) if self.text is not None else None
+        ids = np.stack([text.ids, text.ids if blank is None else blank])
+        found = self.probe.activations(text.with_ids(ids), layer)[layer]
+        if found.ndim != 3 or found.shape[:2] != ids.shape:
+            raise UnsupportedModelError(
+                f"layer {layer!r} gives {list(found.shape[1:])} for {ids.shape[1]} tokens, not a "
+                "vector for each; name the embedding: TextPreprocessing(embedding=...)"
+            )
+        vectors, empty = found[:1], found[1:]
+        if blank is None:
+            empty = np.where((text.units < 0)[None, :, None], vectors, vectors.dtype.type(0))
+        return vectors, empty
+
     def read(
         self,
         inputs: Any,
@@ -161,8 +248,9 @@ class Subject:
         """
         if self.preprocessing is None or (self.assumed and _is_no_picture(inputs)):
             if (resize_to, crop_to, frame) != (None, None, None):
-                raise InputError("resize_to, crop_to and frame are for pictures, not for arrays")
-            return read_arrays(inputs)
+                what = "arrays" if self.text is None else "texts"
+                raise InputError(f"resize_to, crop_to and frame are for pictures, not for {what}")
+            return read_arrays(inputs) if self.text is None else read_texts(inputs, self.text)
         batch = read_images(
             inputs, self.preprocessing, resize_to=resize_to, crop_to=crop_to, frame=frame
         )
@@ -201,7 +289,7 @@ class Subject:
             )
         names = self.class_names
         if names is None and _has_names(label):  # ImageNet's, if there are 1000 classes
-            first = rows_of(batch.inputs, slice(1))
+            first = rows_of(batch.inputs, slice(1)) if not batch.texts else batch.texts[0].inputs
             names = self.names(self.probe.logits(first).shape[-1])
         return target_of(label, gradient_of or default, names, batch.given, batch.indices)
 
@@ -212,7 +300,7 @@ class Subject:
             InputError: there are names for another number of classes.
         """
         if self.class_names is None:
-            return imagenet_class_names() if classes == 1000 else None
+            return imagenet_class_names() if classes == 1000 and self.text is None else None
         if len(self.class_names) != classes:
             raise InputError(
                 f"{len(self.class_names)} class names were given for a model with {classes} classes"

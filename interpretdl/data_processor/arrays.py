@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageReadError, InputError
+from ..texts import Text, TextPreprocessing
 
-__all__ = ["Batch", "as_float", "from_tensor", "in_range", "plain", "read_arrays"]
+__all__ = ["Batch", "as_float", "from_tensor", "in_range", "plain", "read_arrays", "read_texts"]
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,13 @@ class Batch:
     Attributes:
         inputs: what the network is given, N items along the first axis: for pictures float32
             [N, C, H, W], normalised (float64 if a float64 array was given); else an array of any
-            rank, or a tuple or dict of arrays.
+            rank, or a tuple or dict of arrays. Empty for texts, which have inputs of their own.
         images: uint8 [N, H, W, 3] RGB after resize and crop; grey repeated, RGBA on white. None for
             what is no picture.
         sources: path or name of each, "input 0" for arrays.
         indices: position of each in what was given.
         failures: what could not be read, by position in what was given.
+        texts: the texts, where it is texts that are explained.
     """
 
     inputs: Any
@@ -33,6 +35,7 @@ class Batch:
     sources: tuple[str, ...]
     indices: tuple[int, ...]
     failures: dict[int, ImageReadError]
+    texts: tuple[Text, ...] = ()
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -82,6 +85,38 @@ def read_arrays(inputs: Any) -> Batch:
         )
     n = counts.pop()
     return Batch(parts, None, tuple(f"input {i}" for i in range(n)), tuple(range(n)), {})
+
+
+def read_texts(inputs: Any, preprocessing: TextPreprocessing) -> Batch:
+    """Texts, or their token ids, as a batch.
+
+    Args:
+        inputs: a text, or a list of texts; or the model's arguments as `read_arrays` takes them,
+            whose rows are texts: token ids [N, T] first.
+
+    Raises:
+        InputError: something else, or a text that cannot be turned into token ids.
+    """
+    if isinstance(inputs, str):
+        inputs = [inputs]
+    if isinstance(inputs, list | tuple) and any(isinstance(each, str) for each in inputs):
+        for i, each in enumerate(inputs):
+            if not isinstance(each, str):
+                raise InputError(f"input {i} must be a text; got {type(each).__name__}")
+        texts = [preprocessing.read(each) for each in inputs]
+    else:
+        arrays = read_arrays(inputs)
+        rows = [
+            {name: part[i] for name, part in arrays.inputs.items()}
+            if isinstance(arrays.inputs, dict)
+            else tuple(part[i] for part in arrays.inputs)
+            if isinstance(arrays.inputs, tuple)
+            else arrays.inputs[i]
+            for i in range(len(arrays))
+        ]
+        texts = [preprocessing.of_arrays(row, f"input {i}") for i, row in enumerate(rows)]
+    sources = tuple(text.source for text in texts)
+    return Batch((), None, sources, tuple(range(len(texts))), {}, tuple(texts))
 
 
 def _array(given: Any, name: str) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import ImageReadError, InputError
 from ..pickles.plain import read_dictionary, read_plain
 from ..preprocessing import IMAGENET, Preprocessing, whole_number
-from .arrays import Batch, as_float, from_tensor, plain, read_arrays
+from .arrays import Batch, as_float, from_tensor, plain, read_arrays, read_texts
 from .decode import (
     ALLOWED_FORMATS,
     DEFAULT_MAX_PIXELS,
@@ -41,6 +41,7 @@ __all__ = [
     "read_arrays",
     "read_image",
     "read_images",
+    "read_texts",
     "resize_image",
     "restore_image",
 ]

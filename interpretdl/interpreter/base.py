@@ -7,7 +7,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, ClassVar, get_args
 
 import numpy as np
@@ -23,32 +23,16 @@ from ..subject import PreprocessingChoice, Subject
 from ..targets import ClassScore, ScoreKind, TargetLike, TopClass, scores_of, settled
 from ..targets.channel import ActivationScore, ChannelScore
 from ..version import __version__
+from .attribution import Attribution
 from .calls import Explains, Interprets
 from .compat import Compatible, device_of, save_bare, softmax, unregistered, writes
 from .options import method_like
 from .scrutiny import scrutinize
+from .text_parts import of_texts, texts_of
 
 __all__ = ["Attribution", "Interpreter", "prediction_lines"]
 
 Array = NDArray[Any]
-
-
-@dataclass
-class Attribution:
-    """What `attribute` returns when values alone do not say all.
-
-    Attributes:
-        values: float [N, C, H, W], [N, 1, H, W] or [N, h, w]; or the input's shape.
-        diagnostics: facts on the run, arrays [N] or single values.
-        signed: overrides the registered fact when an option changes it.
-        outputs: the model's outputs for the inputs themselves, [N, K], where the method has run
-            them; `explain` then need not.
-    """
-
-    values: Array
-    diagnostics: dict[str, Any] = field(default_factory=dict)
-    signed: bool | None = None
-    outputs: Array | None = None
 
 
 class Interpreter(Compatible, ABC):
@@ -62,7 +46,8 @@ class Interpreter(Compatible, ABC):
         output_kind: "logits", "probabilities" or None (noticed), see Probe.
         batch_size: most images in one run of the model; None plans it from free memory.
         preprocessing: how pictures become inputs; "model" takes `model.preprocessing`, or
-            ImageNet's. None: the inputs are arrays as they are, of any rank.
+            ImageNet's. None: the inputs are arrays as they are, of any rank. A TextPreprocessing:
+            they are texts.
         class_names: a name for each class; None takes `model.class_names`, or ImageNet's for a
             model with 1000 classes.
         engine: what runs passes without gradient: "dygraph", "onednn", "onednn-bf16", or None, the
@@ -79,6 +64,8 @@ class Interpreter(Compatible, ABC):
     """Which score of a class is explained when nothing else is said."""
     scores: ClassVar[tuple[ScoreKind, ...]] = get_args(ScoreKind)
     """Which scores the method can explain."""
+    reads_ids: ClassVar[bool] = False
+    """Whether of a text it is given the words' ids, which it replaces, or the tokens' vectors."""
 
     def __init__(
         self,
@@ -123,6 +110,11 @@ class Interpreter(Compatible, ABC):
             if not writes(cls, name, common):
                 setattr(cls, name, method_like(cls, name, common))
 
+    @property
+    def _blank(self) -> Array | None:
+        """The input in which there is nothing, [1, ...], where the subject knows one."""
+        return None if self.subject.part is None else self.subject.part.blank
+
     @abstractmethod
     def attribute(self, x: Array, target: TargetLike) -> Array | Attribution:
         """Values of a batch. A method adds its options as keyword-only arguments.
@@ -164,13 +156,14 @@ class Interpreter(Compatible, ABC):
         frame: int | None = None,
         **options: Any,
     ) -> Explanation:
-        """Explain pictures; prints, draws and saves nothing.
+        """Explain pictures or texts; prints, draws and saves nothing.
 
         Args:
             inputs: a path, bytes, file object or PIL image (resized and cropped as the model wants
                 it), an integer array [H, W, C] or [N, H, W, C] (pictures that keep their size), a
                 list of these, or a float array [N, C, H, W] (used as it is). With
-                preprocessing=None an array of any rank.
+                preprocessing=None an array of any rank. With a TextPreprocessing a text, a list
+                of texts, or token ids [N, T], alone or as the first of a tuple or dict of arrays.
             label: None (the top class of each image), an index, a class name, a list or array of
                 these with one per image, or a target. `labels=` is the same.
             resize_to: pixels of the short edge, in place of the model's own preprocessing. Arrays
@@ -206,15 +199,11 @@ class Interpreter(Compatible, ABC):
             part = self.at_layer(target.layer)
             explained = part._explained(batch, target.of_layer, None, reading, options)
             return replace(explained, target=target)
-        x, outputs = batch.inputs, None
-        if not self.info.one_pass and isinstance(target, TopClass):
-            outputs = self.probe.logits(x)
-            target = settled(target, outputs)
-        result = self.attribute(x, target, **options)
-        if not isinstance(result, Attribution):
-            result = Attribution(result)
-        if outputs is None:
-            outputs = self.probe.logits(x) if result.outputs is None else result.outputs
+        if batch.texts:
+            result = of_texts(self, batch.texts, target, options)
+        else:
+            result = self._attributed(batch.inputs, target, options)
+        outputs: Any = result.outputs
         if len(outputs) != len(batch):
             raise UnsupportedModelError(
                 f"the model gives {len(outputs)} rows for {len(batch)} items; pick an output with "
@@ -237,11 +226,27 @@ class Interpreter(Compatible, ABC):
             class_names=self.subject.names(outputs.shape[1]) if classes else self.class_names,
             sources=batch.sources,
             failures={index: str(error) for index, error in batch.failures.items()},
+            texts=texts_of(batch.texts),
         )
         if self.probe.ran_by:
             explanation.diagnostics["engine"] = self.probe.ran_by
         scrutinize(explanation, self.info)
         return explanation
+
+    def _attributed(self, x: Array, target: TargetLike, options: dict[str, Any]) -> Attribution:
+        """What `attribute` gives, with the model's outputs."""
+        outputs = None
+        if not self.info.one_pass and isinstance(target, TopClass):
+            outputs = self.probe.logits(x)
+            target = settled(target, outputs)
+        result = self.attribute(x, target, **options)
+        if not isinstance(result, Attribution):
+            result = Attribution(result)
+        if outputs is not None:
+            result.outputs = outputs
+        elif result.outputs is None:
+            result.outputs = self.probe.logits(x)
+        return result
 
     def at_layer(self, name: str) -> Interpreter:
         """The same method for the part of the model that ends with that layer.
@@ -264,7 +269,10 @@ class Interpreter(Compatible, ABC):
     def _check_kind(self, batch: Batch) -> None:
         if not hasattr(self, "info"):
             unregistered(self)
-        if batch.images is None and "arrays" not in self.info.inputs:
+        if batch.texts:
+            if "text" not in self.info.inputs:
+                raise InputError(f"{self.info.name} does not explain texts")
+        elif batch.images is None and "arrays" not in self.info.inputs:
             shape = getattr(batch.inputs, "shape", ())
             if len(shape) != 4:
                 raise InputError(
@@ -294,7 +302,7 @@ class Interpreter(Compatible, ABC):
         bare: bool = False,
         **options: Any,
     ) -> Array:
-        """Explain pictures, print the ten most likely classes of each, draw and save.
+        """Explain pictures or texts, print the ten most likely classes of each, draw and save.
 
         Args:
             visual: show the picture, where there is a notebook or a display.
@@ -325,7 +333,7 @@ class Interpreter(Compatible, ABC):
         for one, i in zip(explanation, batch.indices, strict=True):
             if paths and paths[i] is not None:
                 _save(one, paths[i], style, bare)
-        if visual and explanation.images is not None:
+        if visual and (explanation.images is not None or explanation.texts is not None):
             from ..data_processor.showing import show
 
             show(explanation.plot(style=style))

@@ -28,6 +28,7 @@ def baselines_of(
     preprocessing: Preprocessing | None,
     trials: int = 10,
     seed: int = 0,
+    blank: Array | None = None,
 ) -> tuple[int, _Maker]:
     """How many baselines each image has, and a function image -> [B, C, H, W] that makes them.
 
@@ -43,6 +44,7 @@ def baselines_of(
         preprocessing: says what black and white are.
         trials: number of random images.
         seed: of the random images, with the image's position.
+        blank: what None stands for where it is known, [1, ...], such as a text without its words.
 
     Raises:
         InputError: an unknown name, a shape that does not fit, NaN or Inf, or channels of which the
@@ -50,6 +52,7 @@ def baselines_of(
     """
     counts(num_random_trials=trials)
     several: list[Any]
+    baselines = blank if baselines is None else baselines
     if (
         baselines is None
         or isinstance(baselines, str)

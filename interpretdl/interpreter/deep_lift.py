@@ -36,7 +36,7 @@ class _Samples(Target):
     "deep_lift",
     layout="nchw",
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     signed=True,
     paper="Shrikumar, Greenside, Kundaje: Learning Important Features Through Propagating "
     "Activation Differences, 2017",
@@ -47,6 +47,7 @@ class DeepLIFTInterpreter(Interpreter):
 
         R = (x - x₀) · m,      m_x = m_y · Δy / Δx at every activation
 
+    Of a product Δ(ab) = Δa (b + b₀)/2 + (a + a₀)/2 Δb, so that attention and gates are shared, too.
     Sums to f(x) - f(x₀). One backward pass does for a whole path of gradients.
     """
 
@@ -69,7 +70,7 @@ class DeepLIFTInterpreter(Interpreter):
             InputError: a baseline that does not fit, or several.
             UnsupportedModelError: an operation that the rescale rule does not reach.
         """
-        count, make = baselines_of(x, baselines, self.preprocessing, trials=1)
+        count, make = baselines_of(x, baselines, self.preprocessing, 1, blank=self._blank)
         if count != 1:
             raise InputError(f"DeepLIFT takes one baseline per image; got {count}")
         references = np.concatenate([make(i) for i in range(len(x))]).astype(x.dtype)

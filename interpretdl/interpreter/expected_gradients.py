@@ -108,7 +108,7 @@ def attribution(moments: Moments) -> Attribution:
 @register(
     "expected_gradients",
     layout="nchw",
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     signed=True,
     random=True,
     paper="Erion et al.: Improving performance of deep learning models with axiomatic attribution "
@@ -140,7 +140,10 @@ class ExpectedGradientsInterpreter(Interpreter):
         super().__init__(model, device, **settings)
         self.background: Array | None = None
         if background is not None:
-            self.background = self.subject.read(background).inputs
+            batch = self.subject.read(background)
+            if batch.texts:
+                raise InputError("texts have no background; leave it out")
+            self.background = batch.inputs
 
     def attribute(
         self,
@@ -231,6 +234,8 @@ class ExpectedGradientsInterpreter(Interpreter):
         return expectation(space, targets, sampler, nsamples, "expected gradients")
 
     def _background(self, x: Array) -> Array:
+        if self.background is None and self._blank is not None:
+            return self._blank
         if self.background is None:
             low, high = bounds(x.shape[1:], self.preprocessing, "background=None")
             grey = np.linspace(0, 1, 5).reshape(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""Several methods on the same pictures in one call."""
+"""Several methods on the same pictures or texts in one call."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def explain_with(
 
     Args:
         methods: names as `interpretdl methods` lists them, or Interpreters; a mapping gives them
-            titles of your own. "all" takes every method that explains pictures.
+            titles of your own. "all" takes every method that explains such inputs.
         model: paddle.nn.Layer, or a Subject; the same for every method.
-        inputs: pictures, as `Interpreter.explain` takes them; read once.
+        inputs: pictures or texts, as `Interpreter.explain` takes them; read once.
         label: as `Interpreter.explain` takes it; None is the likeliest class of each picture, the
             same for all methods.
         options: for each method by name, its options: {"lrp": {"composite": "epsilon_plus"}}.
@@ -67,7 +67,7 @@ def explain_with(
     batch = subject.read(inputs)
     target = subject.target(label, batch)
     if isinstance(target, TopClass):
-        target = settled(target, subject.probe.logits(batch.inputs))
+        target = settled(target, subject.logits(batch))
     if isinstance(target, ClassScore) and not callable(label):
         # as labels, because each method has a score of its own that it explains
         label = np.zeros(batch.given, np.int64)
@@ -107,8 +107,9 @@ def _named(
     """The interpreters by title."""
     if isinstance(methods, str):
         known = METHODS.all()
-        pictures = [name for name, info in known.items() if "pictures" in info.inputs]
-        methods = pictures if methods == "all" else [methods]
+        kind = "pictures" if subject.text is None else "text"
+        fitting = [name for name, info in known.items() if kind in info.inputs]
+        methods = fitting if methods == "all" else [methods]
     pairs = list(methods.items()) if isinstance(methods, Mapping) else [(None, m) for m in methods]
     if not pairs:
         raise InputError("no method was given; give a name, a list of them, or 'all'")

@@ -18,7 +18,7 @@ __all__ = ["FeatureAblationInterpreter"]
     layout="n1hw",
     signed=True,
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     paper="Zeiler, Fergus: Visualizing and Understanding Convolutional Networks, 2014",
     url="https://arxiv.org/abs/1311.2901",
 )

@@ -30,7 +30,7 @@ _TINY = 1e-12
     signed=True,
     one_pass=True,
     random=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     paper="Li et al.: G-LIME: Statistical Learning for Local Interpretations of Deep Neural "
     "Networks Using Global Priors, 2023",
     url="https://doi.org/10.1016/j.artint.2022.103823",

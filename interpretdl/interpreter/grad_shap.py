@@ -20,7 +20,7 @@ __all__ = ["GradShapCVInterpreter"]
 @register(
     "grad_shap",
     layout="nchw",
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     signed=True,
     random=True,
     paper="Lundberg, Lee: A Unified Approach to Interpreting Model Predictions, 2017",
@@ -63,7 +63,9 @@ class GradShapCVInterpreter(Interpreter):
         """
         counts(n_samples=n_samples)
         at_least(0, noise_amount=noise_amount)
-        _, make = baselines_of(x, baselines, self.preprocessing, num_random_trials, seed)
+        _, make = baselines_of(
+            x, baselines, self.preprocessing, num_random_trials, seed, self._blank
+        )
         begins = lru_cache(maxsize=1)(make)  # samples come image by image
         flat = x.reshape(len(x), -1).astype(np.float64)
         sigma = noise_amount * (flat.max(axis=1) - flat.min(axis=1))

@@ -16,7 +16,7 @@ __all__ = ["GradientInterpreter", "SensitivityInterpreter", "SimpleTaylorInterpr
     "gradient",
     layout="nchw",
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     signed=False,
     paper="Simonyan, Vedaldi, Zisserman: Deep Inside Convolutional Networks, 2013",
     url="https://arxiv.org/abs/1312.6034",
@@ -60,7 +60,7 @@ class GradientInterpreter(Interpreter):
     "sensitivity",
     layout="nchw",
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     signed=False,
     paper="Montavon, Samek, Müller: Methods for Interpreting and Understanding Deep Neural "
     "Networks, 2018",
@@ -91,7 +91,7 @@ class SensitivityInterpreter(Interpreter):
     "simple_taylor",
     layout="nchw",
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     signed=True,
     paper="Montavon, Samek, Müller: Methods for Interpreting and Understanding Deep Neural "
     "Networks, 2018",

@@ -24,7 +24,7 @@ _FEWEST = 4
     signed=True,
     random=True,
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     paper="Novello, Fel, Vigouroux: Making Sense of Dependence: Efficient Black-box Explanations "
     "Using Dependence Measure, 2022",
     url="https://arxiv.org/abs/2206.06219",

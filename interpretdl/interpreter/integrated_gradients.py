@@ -83,7 +83,7 @@ def refined(rule: PathRule, steps: int, most: int) -> tuple[Vector, Vector, list
     "integrated_gradients",
     layout="nchw",
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     signed=True,
     paper="Sundararajan, Taly, Yan: Axiomatic Attribution for Deep Networks, 2017",
     url="https://arxiv.org/abs/1703.01365",
@@ -98,7 +98,7 @@ class IntegratedGradientsInterpreter(Interpreter):
     rise is the completeness error, which is kept for each image.
     """
 
-    gradient_of = "probability"
+    gradient_of: ScoreKind = "probability"
     positional = ("label", "baselines", "steps", "num_random_trials", "gradient_of")
 
     def attribute(
@@ -163,7 +163,9 @@ class IntegratedGradientsInterpreter(Interpreter):
                     "tolerance= adds steps to those taken, and no node of gauss_legendre is one of "
                     "its next ones; take rule='adaptive', or give steps= alone"
                 )
-        lines, make = baselines_of(x, baselines, self.preprocessing, num_random_trials, seed)
+        lines, make = baselines_of(
+            x, baselines, self.preprocessing, num_random_trials, seed, self._blank
+        )
         space = LayerFunction(self.probe, x, layer)
         if adapts and tolerance is not None:
             return self._adaptive(x, target, space, lines, make, tolerance, steps, max_steps)

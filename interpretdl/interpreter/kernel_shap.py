@@ -25,7 +25,7 @@ __all__ = ["KernelSHAPInterpreter", "enough", "kernel_shap"]
     signed=True,
     random=True,
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     paper="Lundberg, Lee: A Unified Approach to Interpreting Model Predictions, 2017",
     url="https://arxiv.org/abs/1705.07874",
 )

@@ -57,7 +57,7 @@ Fitting = Callable[[Array, Array, Array], Fit]
     signed=True,
     one_pass=True,
     random=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     paper='Ribeiro, Singh, Guestrin: "Why Should I Trust You?": Explaining the Predictions of Any '
     "Classifier, 2016",
     url="https://arxiv.org/abs/1602.04938",

@@ -27,7 +27,7 @@ _WINDOWS_ACROSS = 7
     layout="nchw",
     signed=True,
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     paper="Zeiler, Fergus: Visualizing and Understanding Convolutional Networks, 2014",
     url="https://arxiv.org/abs/1311.2901",
 )
@@ -42,6 +42,7 @@ class OcclusionInterpreter(Interpreter):
     Costs a forward pass for each window.
     """
 
+    reads_ids = True
     positional = (
         "sliding_window_shapes",
         "label",
@@ -95,7 +96,8 @@ class OcclusionInterpreter(Interpreter):
                 "another baseline"
             )
         preprocessing = self.preprocessing if x.ndim == 4 else None
-        imputer = Imputer(x, 0 if baselines is None else baselines, preprocessing)
+        blank = 0.0 if self._blank is None else self._blank
+        imputer = Imputer(x, blank if baselines is None else baselines, preprocessing)
         each = windows.count + 1 + windows.disjoint
         total, done = len(x) * windows.count, 0
         losses = np.empty(total)

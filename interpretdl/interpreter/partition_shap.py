@@ -31,7 +31,7 @@ _SAME = 1e-5
     layout="n1hw",
     signed=True,
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     paper="Lundberg, Lee: A Unified Approach to Interpreting Model Predictions, 2017",
     url="https://arxiv.org/abs/1705.07874",
 )

@@ -28,6 +28,8 @@ class RegionMethod(Interpreter):
     it with `one_pass=True`: the model's outputs for the inputs themselves are needed anyway.
     """
 
+    reads_ids = True
+
     def _estimated(
         self,
         x: Array,
@@ -58,6 +60,7 @@ class RegionMethod(Interpreter):
             [N], "regions" [N, H, W].
         """
         preprocessing = self.preprocessing if x.ndim == 4 else None
+        regions, fill = self._of_text(regions, fill)
         at_least(0, tolerance=tolerance)
         if not callable(evaluations):
             counts(evaluations=evaluations)
@@ -82,6 +85,15 @@ class RegionMethod(Interpreter):
         diagnostics = _diagnostics(x, games, found, tolerance, name)
         values = np.stack([_spread(x, g, e.values) for g, e in zip(games, found, strict=True)])
         return Attribution(values.astype(np.float32), diagnostics, outputs=outputs)
+
+    def _of_text(self, regions: Regions | None, fill: Fill) -> tuple[Regions | None, Fill]:
+        """Of a text its words, and the token that stands for nothing, unless others are given."""
+        part = self.subject.part
+        if part is None:
+            return regions, fill
+        if isinstance(fill, str) and fill == self.info.options["fill"].default:
+            fill = part.blank
+        return part.units if regions is None else regions, fill
 
 
 def _spread(x: Array, game: Game, values: Array) -> Array:

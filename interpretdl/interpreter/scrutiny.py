@@ -29,21 +29,25 @@ def scrutinize(explanation: Explanation, info: MethodInfo) -> None:
     Raises:
         UnsupportedModelError: an image's values are not finite.
     """
+    what = "image" if explanation.texts is None else "text"
     flat = explanation.values.reshape(len(explanation), -1)
     broken = np.flatnonzero(~np.isfinite(flat).all(axis=1))
     if len(broken):
         raise UnsupportedModelError(
-            f"the {info.name} of image {broken[0]} has values that are NaN or infinite: numbers "
+            f"the {info.name} of {what} {broken[0]} has values that are NaN or infinite: numbers "
             "in the model or in the way back have become too large. Look for the layer with "
             "probe.activations(), take another method, or other options"
         )
-    empty = np.flatnonzero(np.abs(flat).max(axis=1, initial=0) < _NOTHING)
+    facts = explanation.diagnostics
+    nothing = np.abs(flat).max(axis=1, initial=0) < _NOTHING
+    # A channel that is off has a map of zeros, and is no fault.
+    nothing &= np.abs(facts.get("relevance_through", np.ones(len(flat)))) >= _NOTHING
+    empty = np.flatnonzero(nothing)
     if len(empty):
         warn(
-            f"the {info.name} of image {empty[0]} is zero everywhere"
-            f"{_also(len(empty))}: {_why_empty(explanation, info, int(empty[0]))}"
+            f"the {info.name} of {what} {empty[0]} is zero everywhere"
+            f"{_also(len(empty), what)}: {_why_empty(explanation, info, int(empty[0]))}"
         )
-    facts = explanation.diagnostics
     if "completeness_error" in facts:
         errors, coarse = facts["completeness_error"], facts.get("coarse_error")
         off = errors > _INCOMPLETE
@@ -51,23 +55,23 @@ def scrutinize(explanation: Explanation, info: MethodInfo) -> None:
             off &= (errors > 0.7 * coarse) & (facts["steps"] >= _STEPS)
         off = np.flatnonzero(off)
         if len(off):
-            off_by = f"the {info.name} of image {off[0]} misses its sum by {errors[off[0]]:.0%}"
+            off_by = f"the {info.name} of {what} {off[0]} misses its sum by {errors[off[0]]:.0%}"
             why = (
                 "some operation of the model has another gradient than its slope, such as a "
                 "detach(), rounding or a choice, so the map leaves out what goes through it"
             )
             if coarse is None:
-                warn(f"{off_by}{_also(len(off))}: {why}")
+                warn(f"{off_by}{_also(len(off), what)}: {why}")
             else:
                 warn(
-                    f"{off_by}, and by as much with a third of the steps{_also(len(off))}: either "
-                    "the score rises on a small part of the path, where tolerance=0.01 sets more "
-                    f"steps, or {why}"
+                    f"{off_by}, and by as much with a third of the steps{_also(len(off), what)}: "
+                    "either the score rises on a small part of the path, where tolerance=0.01 sets "
+                    f"more steps, or {why}"
                 )
 
 
-def _also(count: int) -> str:
-    return "" if count == 1 else f" ({count} images in all)"
+def _also(count: int, what: str) -> str:
+    return "" if count == 1 else f" ({count} {what}s in all)"
 
 
 def _why_empty(explanation: Explanation, info: MethodInfo, i: int) -> str:

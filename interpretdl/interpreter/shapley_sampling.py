@@ -24,7 +24,7 @@ _LEAST = 8
     signed=True,
     random=True,
     one_pass=True,
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     paper="Castro, Gómez, Tejada: Polynomial calculation of the Shapley value based on sampling, "
     "2009",
     url="https://doi.org/10.1016/j.cor.2008.04.004",

@@ -203,7 +203,7 @@ class _NoisyGradient(Interpreter):
 @register(
     "smooth_grad",
     layout="nchw",
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     signed=False,
     random=True,
     paper="Smilkov et al.: SmoothGrad, removing noise by adding noise, 2017",
@@ -272,7 +272,7 @@ class SmoothGradInterpreterV2(SmoothGradInterpreter):
 @register(
     "smooth_grad_squared",
     layout="nchw",
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     signed=False,
     random=True,
     paper="Hooker et al.: A Benchmark for Interpretability Methods in Deep Networks, 2019",
@@ -293,7 +293,7 @@ class SmoothGradSquaredInterpreter(_NoisyGradient):
 @register(
     "var_grad",
     layout="nchw",
-    inputs=("pictures", "arrays"),
+    inputs=("pictures", "arrays", "text"),
     signed=False,
     random=True,
     paper="Adebayo et al.: Local Explanation Methods for Deep Neural Networks Lack Sensitivity "

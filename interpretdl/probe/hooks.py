@@ -23,6 +23,7 @@ __all__ = [
     "RulesRun",
     "Tensor",
     "concatenated",
+    "embeddings",
     "gradients_at",
     "to_numpy",
     "watch",
@@ -44,6 +45,8 @@ class Gradients:
         input: gradient of the score with respect to the input, of its shape; for several inputs
             in their structure, None for those that are not floats; empty when it was not asked for.
         relevance: with rules, the input's relevance under them, of its shape; else empty.
+        start: [N], the relevance that has set out: the score, or with a composite's `through` what
+            of it flows through those channels; empty without gradients.
         activations, gradients: for each layer of `at`, its output and the score's gradient there.
         grids: with `Spatial`, how the layers' outputs are spread over the picture; those of which
             it is not known are left out.
@@ -53,6 +56,7 @@ class Gradients:
     outputs: Array
     input: Any = field(default_factory=lambda: np.empty(0))
     relevance: Array = field(default_factory=lambda: np.empty(0))
+    start: Array = field(default_factory=lambda: np.empty(0))
     activations: dict[str, Array] = field(default_factory=dict)
     gradients: dict[str, Array] = field(default_factory=dict)
     grids: dict[str, Grid] = field(default_factory=dict)
@@ -77,6 +81,9 @@ class RulesRun(Protocol):
         Raises:
             UnsupportedModelError: the rules did not reach an operation that they must.
         """
+
+    def start(self, score: Tensor) -> Tensor:
+        """What relevance sets out from, [n]: the score, or a part of it."""
 
 
 class Rules(Protocol):
@@ -184,3 +191,29 @@ def watch(
         return {name: captured[name] for name in names}
 
     return result
+
+
+def embeddings(stack: contextlib.ExitStack, layers: Mapping[str, Any], ids: Array) -> list[str]:
+    """Names of the layers that take just these ids [1, T] and give [1, T, E]; filled by a run.
+
+    Args:
+        stack: takes the hooks out.
+    """
+    found: list[str] = []
+
+    def after(name: str) -> Callable[..., None]:
+        def note(layer: Any, inputs: Any, output: Any) -> None:
+            given = inputs[0] if inputs else None
+            if not isinstance(given, TENSORS) or not isinstance(output, TENSORS):
+                return
+            if tuple(given.shape) != ids.shape or output.ndim != 3 or name in found:
+                return
+            if not given.is_floating_point() and np.array_equal(given.numpy(), ids):
+                found.append(name)
+
+        return note
+
+    for name, layer in layers.items():
+        if not layer._sub_layers:
+            stack.callback(layer.register_forward_post_hook(after(name)).remove)
+    return found

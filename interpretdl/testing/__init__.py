@@ -23,14 +23,17 @@ from .checks import CHECKS
 from .evaluator_checks import EVALUATOR_CHECKS
 from .samples import pictures, small_network, small_transformer
 from .state import differences, state_of
+from .texts import WordTokenizer, small_text_transformer
 
 __all__ = [
     "CHECKS",
     "EVALUATOR_CHECKS",
+    "WordTokenizer",
     "check_evaluator",
     "check_interpreter",
     "differences",
     "small_network",
+    "small_text_transformer",
     "small_transformer",
     "state_of",
 ]

@@ -26,6 +26,7 @@ ROOMS = (
         "tensors",
         "registry",
         "preprocessing",
+        "texts",
         "pickles",
     ),
     *(
@@ -37,6 +38,7 @@ ROOMS = (
         "lrp_model",
         "common",
         "subject",
+        "views",
         "explanation",
         "drawing",
     ),
