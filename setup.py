@@ -54,6 +54,8 @@ setup(
             "ipykernel>=6.29",
             "jupytext>=1.16",
             "types-tqdm",
+            "python-bidi>=0.6",
+            "arabic-reshaper>=3.0",
         ],
         # `make docs`; mkdocs 2 has no plugins
         "docs": [

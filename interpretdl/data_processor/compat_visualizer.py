@@ -8,6 +8,7 @@ met within a level of 255; without a display or a notebook showing does nothing.
 from __future__ import annotations
 
 import html
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from ..errors import InputError, did_you_mean
 from .files import atomic_path, check_writable
 from .heatmaps import check_choice, heatmap_of
 from .showing import in_notebook, show
+from .text_page import words_html
+from .text_words import words_of
 
 __all__ = [
     "VisualizationTextRecord",
@@ -244,17 +247,19 @@ class VisualizationTextRecord:
         """The row as HTML; every text is escaped."""
         classes = [self.true_label, f"{self.pred_class} ({self.pred_prob:.2f})", self.interp_class]
         cells = "".join(f"<td><b>{html.escape(str(one))}</b></td>" for one in classes)
-        marks = " ".join(
-            f'<mark style="background:{_background(importance)};color:black">'
-            f"{html.escape(word)}</mark>"
+        pairs = [
+            (str(word), float(importance))
             for word, importance in zip(self.words, self.word_importances, strict=False)
-        )
-        return f"<tr>{cells}<td>{marks}</td></tr>"
+        ]
+        words = words_of(pairs, [_background(importance) for _, importance in pairs])
+        return f"<tr>{cells}<td>{words_html(words)}</td></tr>"
 
 
 def _background(importance: float) -> str:
     """Green for, red against, white for nothing."""
-    size = min(abs(float(importance)), 1.0)
+    if not math.isfinite(importance):
+        raise InputError(f"word_importances must be finite numbers; got {importance}")
+    size = min(abs(importance), 1.0)
     hue, depth = (120, 50) if importance > 0 else (0, 40)
     return f"hsl({hue}, 75%, {100 - int(depth * size)}%)"
 

@@ -126,6 +126,11 @@ def colormap_of(name: str) -> Any:
     return matplotlib.colormaps[name].with_extremes(bad=BAD)
 
 
+def bar_label(signed: bool, relative: bool) -> str:
+    """The text beside a colour bar; relative: where not all maps have the same scale."""
+    return ("relative " if relative else "") + "relevance" + "  (against – for)" * signed
+
+
 def grey_of(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Luminance [H, W, 3] in 0..1 of an RGB picture uint8 [H, W, 3]."""
     luminance = image.astype(np.float64) @ np.asarray(_GREY_WEIGHTS) / 255

@@ -32,7 +32,7 @@ from .compat_visualizer import (
     visualize_text,
 )
 from .files import FIGURE_SUFFIXES, atomic_path, check_writable
-from .heatmaps import STYLES, check_choice, heatmap_of, limit_of, render, scaled
+from .heatmaps import STYLES, bar_label, check_choice, heatmap_of, limit_of, render, scaled
 from .image_plot import image_plot
 from .showing import show
 
@@ -295,10 +295,7 @@ def _colour_bar(figure: Figure, colormap: str, limit: float, signed: bool, relat
     bar.outline.set_linewidth(0.4)
     bar.ax.tick_params(labelsize=8, width=0.4)
     bar.ax.yaxis.get_offset_text().set_fontsize(8)
-    label = "relative relevance" if relative else "relevance"
-    if signed:
-        label += "  (against – for)"
-    bar.set_label(label, fontsize=8)
+    bar.set_label(bar_label(signed, relative), fontsize=8)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 150) -> None:

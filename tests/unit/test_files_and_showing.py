@@ -26,6 +26,7 @@ MAPS = RNG.random((1, 16, 20))
 # -- files ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:no font that matplotlib knows")
 @pytest.mark.parametrize("suffix", [*files.FIGURE_SUFFIXES, ".PNG"])
 def test_figures_are_saved_in_every_format(tmp_path, suffix):
     path = tmp_path / f"häuser und 猫{suffix}"

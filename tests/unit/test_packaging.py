@@ -21,6 +21,8 @@ DISTRIBUTION = {
     "paddle": "paddlepaddle",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
+    "bidi": "python-bidi",
+    "arabic_reshaper": "arabic-reshaper",
     # there with something that is required
     "mpl_toolkits": "matplotlib",
     "scipy": "scikit-image",
