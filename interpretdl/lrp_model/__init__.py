@@ -14,10 +14,20 @@ from .efficientnet_lite import efficientnet_lite0
 from .layers import RelevanceModel, imagenet_class_names
 from .resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from .vgg import vgg16
+from .vision_transformer import (
+    deit_base_patch16_224,
+    deit_small_patch16_224,
+    deit_tiny_patch16_224,
+    vit_base_patch16_224,
+    vit_small_patch16_224,
+)
 from .weights import load_state, load_weights
 
 __all__ = [
     "RelevanceModel",
+    "deit_base_patch16_224",
+    "deit_small_patch16_224",
+    "deit_tiny_patch16_224",
     "efficientnet_lite0",
     "imagenet_class_names",
     "load_state",
@@ -29,10 +39,16 @@ __all__ = [
     "resnet101",
     "resnet152",
     "vgg16",
+    "vit_base_patch16_224",
+    "vit_small_patch16_224",
 ]
 
 
 def models() -> dict[str, Callable[..., RelevanceModel]]:
     """The zoo's builders by name; each takes (pretrained, num_classes, in_channels)."""
-    builders = (efficientnet_lite0, resnet18, resnet34, resnet50, resnet101, resnet152, vgg16)
+    builders: tuple[Callable[..., RelevanceModel], ...] = (
+        *(efficientnet_lite0, resnet18, resnet34, resnet50, resnet101, resnet152, vgg16),
+        *(vit_small_patch16_224, vit_base_patch16_224),
+        *(deit_tiny_patch16_224, deit_small_patch16_224, deit_base_patch16_224),
+    )
     return {builder.__name__: builder for builder in builders}

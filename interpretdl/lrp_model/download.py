@@ -1,4 +1,4 @@
-"""Paddle's published weights: downloaded once into a cache, checked, and safe from half files."""
+"""Published weights: downloaded once into a cache, checked, and safe from half files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ __all__ = ["cache_directory", "check_digest", "download", "published", "weights_
 
 logger = logging.getLogger(__name__)
 
+_PADDLECLAS = "https://paddle-imagenet-models-name.bj.bcebos.com/dygraph/{}_pretrained.pdparams"
+_TRANSFORMERS = (
+    *("ViT_small_patch16_224", "ViT_base_patch16_224"),
+    *("DeiT_tiny_patch16_224", "DeiT_small_patch16_224", "DeiT_base_patch16_224"),
+)
+
 _CHUNK = 1 << 18  # bytes
 _LARGEST = 4 << 30  # bytes; the zoo's largest file is an eighth of this
 _HEADS = 1 << 20  # bytes of answers' heads and of redirections
@@ -42,21 +48,27 @@ def cache_directory() -> Path:
         ) from error
 
 
-def weights_table() -> dict[str, tuple[str, str]]:
-    """Paddle's own table: URL and MD5 checksum of the weights of each network."""
+def weights_table() -> dict[str, tuple[str, str | None]]:
+    """URL and MD5 checksum of the weights of each network.
+
+    Those of Paddle are its own table. PaddleClas, whose the transformers' are, publishes no
+    checksums: None.
+    """
     from paddle.vision.models import resnet, vgg
 
-    return {**resnet.model_urls, **vgg.model_urls}
+    clas = {name.lower(): (_PADDLECLAS.format(name), None) for name in _TRANSFORMERS}
+    return {**resnet.model_urls, **vgg.model_urls, **clas}
 
 
 def published(name: str) -> Path:
-    """The file of Paddle's weights for this network, downloaded if it is not in the cache.
+    """The file of the weights published for this network, downloaded if it is not in the cache.
 
     Raises:
         WeightsError: as `download`.
     """
     url, md5 = weights_table()[name]
-    return download(url, md5, cache_directory() / "weights" / f"{name}-{md5[:8]}.pdparams")
+    file = f"{name}-{md5[:8]}.pdparams" if md5 else f"{name}.pdparams"
+    return download(url, md5, cache_directory() / "weights" / file)
 
 
 def check_digest(path: Path, algorithm: str, expected: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import paddle
@@ -19,7 +19,10 @@ from ..errors import InputError
 from ..preprocessing import Preprocessing
 from ..targets import Target
 
-__all__ = ["Add", "RelevanceModel", "imagenet_class_names"]
+if TYPE_CHECKING:
+    from ..rules import Composite
+
+__all__ = ["Add", "Product", "RelevanceModel", "imagenet_class_names"]
 
 
 @cache
@@ -41,8 +44,18 @@ class Add(nn.Layer):
         return x + y
 
 
+class Product(nn.Layer):
+    """The product of two tensors of matrices, as a layer that hooks and rules can reach."""
+
+    def forward(self, x: paddle.Tensor, y: paddle.Tensor) -> paddle.Tensor:
+        """x @ y."""
+        return x @ y
+
+
 class RelevanceModel(nn.Layer):
     """A network of the zoo: every operation is a layer, and no layer object runs twice.
+
+    Changes of shape and constant factors need not be layers.
 
     Attributes:
         preprocessing: how a picture becomes this network's input; None where the number of input
@@ -80,18 +93,17 @@ class RelevanceModel(nn.Layer):
         Args:
             R: relevance of the output, Tensor or array [N, num_classes].
             alpha: 1 is the z⁺ rule; more is the α-β rule with β = alpha - 1. The first layer has
-                the z-box rule.
+                the z-box rule. Transformers have AttnLRP in place of these, and no alpha but 1.
 
         Returns:
             Tensor [N, in_channels, H, W], on the CPU.
 
         Raises:
             InputError: the model was not called, or its input is gone; R's shape does not fit; α is
-                below 1; or a network that has no preprocessing, whose pixels' range is not known.
+                below 1, or not 1 for a transformer; or a convolutional network that has no
+                preprocessing, whose pixels' range is not known.
         """
         from ..probe import Probe
-        from ..rules import AlphaBeta, ZBox, ZPlus, lrp_composite
-        from ..rules.linear_map import LINEAR
 
         x = getattr(self, "_last_input", lambda: None)()
         if x is None:
@@ -102,14 +114,20 @@ class RelevanceModel(nn.Layer):
                 f"R must be [{len(x)}, {self.num_classes}], one number for each output of the last "
                 f"call; got {list(relevance.shape)}"
             )
+        rules = self._relprop_rules(alpha)
+        found = Probe(self).gradients(x, _Given(relevance), rules=rules)
+        return paddle.to_tensor(found.relevance)
+
+    def _relprop_rules(self, alpha: float) -> Composite:
+        """What `relprop` follows relevance by."""
+        from ..rules import AlphaBeta, ZBox, ZPlus, lrp_composite
+        from ..rules.linear_map import LINEAR
+
         if self.preprocessing is None:
             raise InputError("relprop needs the range of the pixels: set model.preprocessing")
         rule = ZPlus(bias=False) if alpha == 1 else AlphaBeta(alpha)
-        composite = lrp_composite(
-            "relprop", layers=dict.fromkeys(LINEAR, rule), first=ZBox(*self.preprocessing.bounds())
-        )
-        found = Probe(self).gradients(x, _Given(relevance), rules=composite)
-        return paddle.to_tensor(found.relevance)
+        box = ZBox(*self.preprocessing.bounds())
+        return lrp_composite("relprop", layers=dict.fromkeys(LINEAR, rule), first=box)
 
     @staticmethod
     def own_name(name: str) -> str:

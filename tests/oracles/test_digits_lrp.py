@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +10,7 @@ from numpy.typing import NDArray
 
 import interpretdl as it
 from interpretdl import Preprocessing, Probe
-from tests.digits import digits_data, train, weights_folder
+from tests.digits import digits_data, fit_once, train, weights_folder
 
 Array = NDArray[Any]
 EPOCHS, BATCH, RATE, HELD = 1, 32, 1e-3, 360
@@ -48,18 +44,10 @@ def trained(request: pytest.FixtureRequest) -> tuple[Any, Array, Array]:
     x, y = digits_data()
     x = x.repeat(2, axis=2).repeat(2, axis=3)
     model = network()
-    name = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
-    file = weights_folder(request) / f"resnet18-{name}.npz"
-    if file.is_file():
-        with np.load(file) as state:
-            model.set_state_dict({key: state[key] for key in state.files})
-    else:
-        with warnings.catch_warnings():  # Paddle says that batch-norm in training tracks its mean
-            warnings.filterwarnings("ignore", "When training, we now always track", UserWarning)
-            train(model, x[:-HELD], y[:-HELD], EPOCHS, RATE, BATCH)
-        mine = file.with_name(f".{os.getpid()}-{file.name}")
-        np.savez(mine, **{key: value.numpy() for key, value in model.state_dict().items()})
-        os.replace(mine, file)
+    fit_once(
+        *(model, lambda: train(model, x[:-HELD], y[:-HELD], EPOCHS, RATE, BATCH)),
+        *(weights_folder(request), "resnet18"),
+    )
     model.eval()
     return model, x[-HELD:], y[-HELD:]
 

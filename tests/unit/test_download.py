@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 
 from interpretdl.errors import InputError, WeightsError
@@ -214,6 +215,22 @@ def test_two_processes_ask_once(server, tmp_path):
     assert server.asked["good"] == 1
 
 
+def test_without_a_checksum_the_length_is_checked(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("INTERPRETDL_HOME", str(tmp_path))
+    for path in ("truncated", "good"):
+        table = {"deit_tiny_patch16_224": (server.url(path), None)}
+        monkeypatch.setattr(download, "weights_table", lambda table=table: table)
+        if path == "truncated":
+            with pytest.raises(WeightsError, match="ended after 640000 of 1280000 bytes"):
+                download.published("deit_tiny_patch16_224")
+            assert [path.suffix for path in tmp_path.glob("weights/*")] == [".lock"]
+    for _ in range(2):
+        found = download.published("deit_tiny_patch16_224")
+        assert found == tmp_path / "weights" / "deit_tiny_patch16_224.pdparams"
+        assert found.read_bytes() == CONTENT
+    assert server.asked["good"] == 1
+
+
 def test_cache_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("INTERPRETDL_HOME", str(tmp_path))
     assert cache_directory() == tmp_path
@@ -225,24 +242,29 @@ def test_cache_directory(monkeypatch, tmp_path):
 def test_table_is_paddles():
     table = weights_table()
     for name in models():
-        if name != "efficientnet_lite0":
+        if hasattr(paddle.vision.models, name):
             url, md5 = table[name]
             assert url.startswith("https://")
             assert url.endswith(f"/{name}.pdparams")
             assert len(md5) == 32
 
 
-def test_pretrained_network_from_the_server(server, tmp_path, monkeypatch):
-    source = models()["resnet18"]()
-    state = {name: tensor.numpy() for name, tensor in source.state_dict().items()}
+@pytest.mark.parametrize(
+    ("name", "last"), [("resnet18", "fc.weight"), ("deit_tiny_patch16_224", "head.weight")]
+)
+def test_pretrained_network_from_the_server(server, tmp_path, monkeypatch, name, last):
+    source = models()[name]()
+    state = {key: tensor.numpy() for key, tensor in source.state_dict().items()}
     server.content = pickle.dumps(state, 4)
     md5 = hashlib.md5(server.content, usedforsecurity=False).hexdigest()
-    monkeypatch.setattr(download, "weights_table", lambda: {"resnet18": (server.url("good"), md5)})
+    if weights_table()[name][1] is None:
+        md5 = None
+    monkeypatch.setattr(download, "weights_table", lambda: {name: (server.url("good"), md5)})
     monkeypatch.setenv("INTERPRETDL_HOME", str(tmp_path))
     for _ in range(2):
-        model = models()["resnet18"](pretrained=True)
-        np.testing.assert_array_equal(model.state_dict()["fc.weight"].numpy(), state["fc.weight"])
+        model = models()[name](pretrained=True)
+        np.testing.assert_array_equal(model.state_dict()[last].numpy(), state[last])
     assert server.asked["good"] == 1
     assert model.class_names[281] == "tabby, tabby cat"
     with pytest.raises(WeightsError, match="mis-shaped"):
-        models()["resnet18"](pretrained=True, num_classes=10)
+        models()[name](pretrained=True, num_classes=10)
