@@ -21,7 +21,8 @@ def parse_options(
     """Options for a method, typed by their annotations.
 
     Args:
-        texts: "name=value" each. A list is written "a,b" or "(3, 4)", nothing as "none".
+        texts: "name=value" each. A list is written "a,b" or "(3, 4)", a mapping as in Python,
+            nothing as "none".
         known: the method's options, as `MethodInfo.options` has them.
         method: the name that messages use.
 
@@ -72,6 +73,10 @@ def _typed(text: str, hint: Any) -> Any:
                 return number(text)
             except ValueError:
                 pass
+    if text.startswith("{") and any(get_origin(kind) is Mapping for kind in kinds):
+        found = _plain(text)
+        if isinstance(found, dict):
+            return found
     lists = [kind for kind in kinds if _is_list(kind)]
     if lists and (str not in kinds or "," in text):
         return _items(text, lists[0])
@@ -116,6 +121,8 @@ def _words(hint: Any) -> str:
             words += [repr(choice) for choice in get_args(kind)]
         elif kind is type(None):
             words.append("none")
+        elif get_origin(kind) is Mapping:
+            words.append("{name: value}")
         elif kind is Any or kind is inspect.Parameter.empty:
             words.append("anything")
         elif _is_list(kind):

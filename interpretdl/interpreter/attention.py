@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,9 @@ class AttentionMethod(Interpreter):
         return found
 
     def _map(self, found: Attention, relevance: Array) -> NDArray[np.float32]:
-        """Relevance of the tokens [N, T] as maps of the patches [N, h, w]."""
+        """Relevance of the tokens [N, T] as maps of the patches [N, h, w]; of a text [N, t]."""
+        if found.positions is not None:
+            return np.asarray(relevance, np.float32)
         return patches(relevance, found.size)
 
 
@@ -87,8 +89,13 @@ def row_of_class(matrix: Array, found: Attention) -> Array:
     """What the output takes from each token, of matrices [N, T, T]: [N, T].
 
     That is the class token's row. It is the mean row of the patches where there is no class token,
-    or the score does not depend on what the class token takes up in the last layer.
+    or the score does not depend on what the class token takes up in the last layer. Of a text it is
+    the mean row of the tokens that the score is read from.
     """
+    if found.positions is not None:
+        read = found.gradients[-1][0].any(axis=(0, 2)) if found.gradients else np.zeros(0, bool)
+        of_text: Array = (matrix[:, read] if read.any() else matrix).mean(axis=1)
+        return of_text
     height, width = _grid(matrix.shape[-1], found.size)
     before = matrix.shape[-1] - height * width
     if before and (not found.gradients or found.gradients[-1][:, :, 0].any()):
@@ -99,13 +106,13 @@ def row_of_class(matrix: Array, found: Attention) -> Array:
 
 
 def from_layer(start: int | None, layers: int, part: int) -> int:
-    """The layer to start at; None is a part-th of them.
+    """The layer to start at; None leaves a part-th of them out, and never the last.
 
     Raises:
         InputError: there is no such layer.
     """
     if start is None:
-        return layers // part
+        return min(layers // part, layers - 1)
     if isinstance(start, bool) or not 0 <= start < layers:
         raise InputError(
             f"start_layer must be from 0 to {layers - 1}, the layers of attention of this model; "
@@ -151,6 +158,7 @@ def generic_attention(maps: Sequence[Array], gradients: Sequence[Array]) -> NDAr
 @register(
     "rollout",
     layout="nhw",
+    inputs=("pictures", "text"),
     signed=False,
     one_pass=True,
     needs_attention=True,
@@ -205,6 +213,7 @@ class RolloutInterpreter(AttentionMethod):
 @register(
     "generic_attention",
     layout="nhw",
+    inputs=("pictures", "text"),
     signed=False,
     one_pass=True,
     needs_attention=True,
@@ -223,6 +232,7 @@ class GACVInterpreter(AttentionMethod):
     """
 
     gradient_of: ScoreKind = "probability"
+    left_out: ClassVar[int] = 4  # this part of the layers, where start_layer is None
     positional = ("start_layer", "attn_map_name", "label", "gradient_of")
 
     def attribute(
@@ -249,7 +259,7 @@ class GACVInterpreter(AttentionMethod):
             UnsupportedModelError, LayerNotFoundError, InputError: as `RolloutInterpreter`.
         """
         found = self._attention(x, target, attn_map_name)
-        start = from_layer(start_layer, len(found.maps), 4)
+        start = from_layer(start_layer, len(found.maps), self.left_out)
         matrix = generic_attention(found.maps[start:], found.gradients[start:])
         return Attribution(self._map(found, row_of_class(matrix, found)), outputs=found.outputs)
 
@@ -257,6 +267,7 @@ class GACVInterpreter(AttentionMethod):
 @register(
     "attention_gradient",
     layout="nhw",
+    inputs=("pictures", "text"),
     signed=False,
     one_pass=True,
     needs_attention=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,7 @@ def token_attention(maps: Sequence[Array], lengths: Sequence[Array]) -> NDArray[
 @register(
     "transition_attention",
     layout="nhw",
+    inputs=("pictures", "text"),
     signed=False,
     one_pass=True,
     needs_attention=True,
@@ -175,6 +176,7 @@ class TAMInterpreter(_PathOfAttention):
 @register(
     "bidirectional_transformer",
     layout="nhw",
+    inputs=("pictures", "text"),
     signed=False,
     one_pass=True,
     needs_attention=True,
@@ -195,6 +197,7 @@ class BTCVInterpreter(_PathOfAttention):
     backward pass for each step, and one or two more.
     """
 
+    left_out: ClassVar[int] = 4  # this part of the layers, where start_layer is None
     positional = (
         *("ap_mode", "start_layer", "steps", "input_name", "attn_map_name", "attn_v_name"),
         *("attn_proj_name", "gradient_of", "label"),
@@ -229,20 +232,27 @@ class BTCVInterpreter(_PathOfAttention):
             attn_proj_name: for "token", of the dense layers whose weight is W.
 
         Returns:
-            float32 [N, h, w], h and w of the grid of patches; not negative.
+            float32 [N, h, w], h and w of the grid of patches; not negative. Diagnostics, likewise:
+            "perception", the class token's row of R, and "feedback", what it is multiplied with.
 
         Raises:
             UnsupportedModelError, LayerNotFoundError, InputError: as `RolloutInterpreter`.
         """
         found, target, weights = self._along(x, target, steps, attn_map_name)
-        start = from_layer(start_layer, len(found.maps), 4)
+        start = from_layer(start_layer, len(found.maps), self.left_out)
         if ap_mode == "head":
             matrix = head_attention(found.maps[start:], found.gradients[start:])
         else:
             lengths = self._lengths(x, len(found.maps), input_name, attn_v_name, attn_proj_name)
+            if found.positions is not None:
+                lengths = [length[:, found.positions] for length in lengths]
             matrix = token_attention(found.maps[start:], lengths[start:])
-        relevance = row_of_class(matrix, found) * weights
-        return Attribution(self._map(found, relevance), outputs=found.outputs)
+        perception = row_of_class(matrix, found)
+        facts = {
+            "perception": self._map(found, perception),
+            "feedback": self._map(found, weights),
+        }
+        return Attribution(self._map(found, perception * weights), facts, outputs=found.outputs)
 
     def _lengths(
         self, x: Array, layers: int, inputs: str, values: str, projections: str

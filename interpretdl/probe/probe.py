@@ -11,17 +11,18 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, UnsupportedModelError
 from ..targets import TargetLike, as_target
 from .attention import Attention
 from .engine import EngineKind
 from .graph import census_of
-from .hooks import Array, Edits, Gradients, Rules, Tensor, concatenated
-from .inputs import Inputs, checked, count, rows_of
+from .hooks import Array, Edits, Gradients, Rules, Tensor, concatenated, embeddings
+from .inputs import Inputs, checked, count, listed, rows_of
 from .output import OutputKind
 from .runs import Runs
 from .spatial import Seen, Spatial, names_of
 from .state import as_it_was, check_device, copy_of
+from .within import Within
 
 __all__ = ["Probe"]
 
@@ -85,6 +86,46 @@ class Probe(Runs):
         part = Probe(self.model, None, None, self._plan.fixed, "logits", "dygraph")
         part._end = name
         return part
+
+    def within(
+        self, given: Inputs, positions: NDArray[np.int64], layer: str | None = None
+    ) -> Probe:
+        """A probe of the same model whose input [n, t, ...] is a part of one item, such as a text.
+
+        Args:
+            given: the item: the model's arguments, with one row each.
+            positions: int64 [t], ascending: which positions of axis 1 the input stands for.
+            layer: the input are values of this layer's output, such as an embedding's. None: of the
+                first argument.
+
+        Raises:
+            LayerNotFoundError: no such layer.
+        """
+        if layer is not None:
+            self.layer(layer)
+        part = Probe(self.model, None, self.output, self._plan.fixed, self.output_kind, "dygraph")
+        part._end, part._within = self._end, Within(checked(given), positions, layer)
+        part._read = self._read  # what was noticed of the output
+        return part
+
+    def embedding(self, x: Inputs) -> str:
+        """Name of the layer that turns the first argument, token ids [N, T], into vectors.
+
+        Raises:
+            UnsupportedModelError: no layer takes the ids as they are, or several do.
+        """
+        first = rows_of(checked(x), slice(1))
+        with as_it_was(self.model), contextlib.ExitStack() as stack, paddle.no_grad():
+            found = embeddings(stack, self._layers, listed(first)[0])
+            self._call(self._tensors(first))
+        names = [name for name in found if "word" in name or "tok" in name] or found
+        if len(names) != 1:
+            raise UnsupportedModelError(
+                (f"the layers {', '.join(names)} all take" if names else "no layer takes")
+                + " the token ids as they are and give a vector for each; name the embedding: "
+                'TextPreprocessing(embedding="...")'
+            )
+        return names[0]
 
     # -- what can be asked ---------------------------------------------------------------------
 
@@ -223,7 +264,13 @@ class Probe(Runs):
         return [concatenated(list(parts)) for parts in zip(*results, strict=True)]
 
     def attention(
-        self, x: Inputs, target: TargetLike | None = None, layers: Sequence[str] = ()
+        self,
+        x: Inputs,
+        target: TargetLike | None = None,
+        layers: Sequence[str] = (),
+        rules: Rules | None = None,
+        *,
+        heads: bool = False,
     ) -> Attention:
         """Attention of each layer for the items, and the score's gradient with respect to it.
 
@@ -232,6 +279,9 @@ class Probe(Runs):
         Args:
             x, target: see `forward`.
             layers: names of layers that give attention, in place of the softmax.
+            rules: a composite; gradients are then those that the rules give.
+            heads: what each head gives, attention times values [N, heads, T, D], and the gradient
+                with respect to that, in the place of attention.
 
         Raises:
             UnsupportedModelError: the model does not attend, or within windows; and as `gradients`.
@@ -242,7 +292,7 @@ class Probe(Runs):
             return Attention.joined(
                 self._chunks(
                     x,
-                    lambda rows, part: self._attend(part, rows, target, layers),
+                    lambda rows, part: self._attend(part, rows, target, layers, rules, heads),
                     gradient=gradient,
                 )
             )

@@ -20,7 +20,7 @@ from ..errors import (
 from ..targets import ClassScore, TargetLike, checked_score, scores_of, take
 from ..targets.scores import labels_of
 from ..tensors import from_numpy
-from .attention import Attention, attending
+from .attention import Attention, attending, check_met
 from .batches import BatchPlan
 from .engine import Engine, EngineKind, GradientEngine
 from .hooks import (
@@ -39,6 +39,7 @@ from .operations import cured, quickened
 from .output import OutputKind, OutputReader
 from .spatial import Seen, Spatial
 from .state import as_it_was, check_differentiable, copy_of, place_of, refuse_program
+from .within import Within
 
 __all__ = ["Runs"]
 
@@ -62,6 +63,7 @@ class Runs:
         self.output, self.output_kind, self.engine = output, output_kind, engine
         self._read = OutputReader(output, output_kind)
         self._end: str | None = None  # the layer whose output is the model's; see Probe.at_layer
+        self._within: Within | None = None  # where the input takes its place; see Probe.within
         self._plan = BatchPlan(batch_size)
         self._classes: dict[tuple[int, ...], int] = {}  # of models, by the shape of an item
         self._engine = Engine(engine, self._read.pick)
@@ -236,7 +238,8 @@ class Runs:
             leaves = [*sources, *inside.values()]
             results = []
             for i, score in enumerate(scores):
-                grads = gradients_at(leaves, score, more=i + 1 < len(scores))
+                start = active.start(score) if active else score
+                grads = gradients_at(leaves, start, more=i + 1 < len(scores))
                 at = dict(zip(inside, map(to_numpy, grads[len(sources) :]), strict=True))
                 result = Gradients(
                     scores=to_numpy(score),
@@ -250,6 +253,7 @@ class Runs:
                 if sources and active is not None:
                     parts = [to_numpy(t * g) for t, g in zip(sources, grads, strict=False)]
                     result.relevance = np.sum(parts, axis=0)
+                result.start = to_numpy(start)
                 results.append(result)
             return results
 
@@ -259,24 +263,38 @@ class Runs:
         rows: NDArray[np.int64],
         target: TargetLike | None,
         names: Sequence[str],
+        rules: Rules | None = None,
+        heads: bool = False,
     ) -> Attention:
         """Attention of one batch, with the score's gradient where there is a target."""
-        tensors: list[Tensor] = []
-        with contextlib.ExitStack() as stack:
-            if target is None:
-                stack.enter_context(paddle.no_grad())
-            else:
-                check_differentiable(self.model)
-                stack.enter_context(paddle.enable_grad())
-                stack.enter_context(cured())
-                stack.enter_context(quickened())
-            captured = watch(stack, self.layer, names, None, leaves=target is not None)
-            if not names:
-                stack.enter_context(attending(tensors, count(part)))
-            seen = Seen(stack, copy_of(self.model), [])
-            x = self._tensors(part)
-            self._plan.measure(stack, self._layers.values(), x, target is not None)
-            raw = self._call(each(x, lambda tensor: tensor.clone()))
+        gradient = target is not None
+        if gradient:
+            check_differentiable(self.model)
+        with contextlib.ExitStack() as whole:
+            whole.enter_context(paddle.enable_grad() if gradient else paddle.no_grad())
+            if gradient:
+                whole.enter_context(cured())
+            while True:
+                tensors: list[Tensor] = []
+                with contextlib.ExitStack() as stack:
+                    active = (
+                        stack.enter_context(rules.applied(copy_of(self.model))) if rules else None
+                    )
+                    if gradient and (active is None or not active.looks):
+                        stack.enter_context(quickened())
+                    captured = watch(stack, self.layer, names, None, leaves=gradient)
+                    if not names:  # within the rules, so that what they give is kept
+                        stack.enter_context(attending(tensors, count(part), heads=heads))
+                    seen = Seen(stack, copy_of(self.model), [])
+                    x = self._tensors(part)
+                    self._plan.measure(stack, self._layers.values(), x, gradient)
+                    if active:  # what depends on the input has its part in products and sums
+                        for tensor in listed(x):
+                            tensor.stop_gradient = not tensor.is_floating_point()
+                        active.begin(listed(x)[0])
+                    raw = self._call(each(x, lambda tensor: tensor.clone()))
+                    if active is None or active.settled(self._read.pick(raw)):
+                        break
             output = self._read(raw, lambda see: self._look(part, see))
             tensors += captured().values()
             if not tensors:
@@ -284,12 +302,17 @@ class Runs:
                     "this model does not attend: no softmax over [N, heads, T, S] has run. Take a "
                     "method for convolutional networks, such as grad_cam"
                 )
-            found = Attention(to_numpy(output), np.empty(0), size=seen.size(tensors[-1].shape[-1]))
+            check_met(tensors)
+            size = seen.size(tensors[-1].shape[-1], count(part))
+            found = Attention(to_numpy(output), np.empty(0), size=size)
             if target is not None:
                 score = checked_score(target, rows, output)
                 found.scores = to_numpy(score)
-                found.gradients = list(map(to_numpy, gradients_at(tensors, score)))
+                start = active.start(score) if active else score
+                found.gradients = list(map(to_numpy, gradients_at(tensors, start)))
             found.maps = list(map(to_numpy, tensors))
+            if self._within is not None:
+                found.keep(self._within.positions, heads=heads)
         return found
 
     def _chunks(
@@ -332,6 +355,12 @@ class Runs:
         return results
 
     def _call(self, x: Any) -> Any:
+        """What the model returns for an input, or for one that takes its place in another."""
+        if self._within is None:
+            return self._whole(x)
+        return self._within.run(x, self._tensors, self.layer, self._whole)
+
+    def _whole(self, x: Any) -> Any:
         """What the model returns, or the output of the layer at which it is to end."""
         if self._end is None:
             return call(copy_of(self.model), x)

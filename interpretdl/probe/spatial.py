@@ -14,6 +14,7 @@ from paddle import nn
 from ..errors import UnsupportedModelError
 from .grid import Grid, is_attention
 from .hooks import Tensor, gradients_at, to_numpy
+from .operations import Operation, intercepted
 from .state import refuse_program
 
 __all__ = ["Seen", "Spatial", "names_of"]
@@ -69,6 +70,9 @@ class Seen:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._layers, self._keep = dict(model.named_sublayers()), names is None
         self._outputs: dict[str, tuple[Tensor, int]] = {}
+        self._cut: list[tuple[int, int, int]] = []
+        self._found: dict[int, dict[tuple[int, int], bool]] = {}
+        stack.enter_context(intercepted({"unfold": self._unfolding}))
         for name, layer in self._layers.items():
             # A hook costs as much as a small layer, which a large network has hundreds of.
             if names is None or name in names or _tells_size(layer):
@@ -83,9 +87,9 @@ class Seen:
         found = {name: self._grid(name, items) for name in names if name in self.shapes}
         return {name: grid[0] for name, grid in found.items() if grid}
 
-    def size(self, tokens: int) -> tuple[int, int] | None:
+    def size(self, tokens: int, items: int) -> tuple[int, int] | None:
         """Height and width of the grid of so many tokens; None where it is not known."""
-        return _size_of(tokens, self._sizes)
+        return _size_of(tokens, self._sizes(items))
 
     def last(self, items: int, final: Tensor) -> str:
         """The last layer [N, C, h, w] with h and w above 1; without attention.
@@ -176,7 +180,7 @@ class Seen:
         layer, shape = self._layers[name], self.shapes[name]
         if shape[0] != items or len(shape) not in (3, 4):
             return None
-        sizes = self._sizes
+        sizes = self._sizes(items)
         if len(shape) == 3:
             size = _size_of(shape[1], sizes) if _format(layer) != "NCL" and shape[2] > 1 else None
             # Within attention and perceptrons dense layers give parts of a step.
@@ -200,20 +204,38 @@ class Seen:
     def _token_counts(self) -> set[int]:
         return {shape[1] for shape in self.shapes.values() if len(shape) == 3}
 
-    @functools.cached_property
-    def _sizes(self) -> dict[tuple[int, int], bool]:
-        """Sizes above 1 that were seen, and their halvings; whether a size was seen itself."""
-        sizes: dict[tuple[int, int], bool] = {}
+    def _unfolding(self, original: Operation) -> Operation:
+        """`F.unfold`, which cuts pictures into patches of known rows and columns."""
+
+        def run(x: Any, kernel: Any, strides: Any, paddings: Any, dilations: Any) -> Any:
+            rows, columns = (
+                _steps(x.shape[2 + i], kernel[i], strides[i], paddings[i::2], dilations[i])
+                for i in (0, 1)
+            )
+            self._cut.append((x.shape[0], rows, columns))
+            return original(x, kernel, strides, paddings, dilations)
+
+        return run
+
+    def _sizes(self, items: int) -> dict[tuple[int, int], bool]:
+        """Sizes above 1 that were seen, and their halvings; whether a size was seen itself.
+
+        Of the picture, not of windows or patches, which are more than `items`.
+        """
+        if items in self._found:
+            return self._found[items]
+        sizes = {(h, w): True for n, h, w in self._cut if n == items}
         for name, shape in self.shapes.items():
             layer = self._layers[name]
-            if len(shape) == 4 and _tells_size(layer):
+            if len(shape) == 4 and shape[0] == items and _tells_size(layer):
                 at = _HEIGHT[_format(layer)]
                 sizes[shape[at], shape[at + 1]] = True
         for h, w in list(sizes):
             while min(h, w) > 2:
                 h, w = (h + 1) // 2, (w + 1) // 2
                 sizes.setdefault((h, w), False)
-        return {size: seen for size, seen in sizes.items() if min(size) > 1}
+        self._found[items] = {size: seen for size, seen in sizes.items() if min(size) > 1}
+        return self._found[items]
 
     def _advice(self, items: int, score: Tensor) -> str:
         """What would do: a layer of tokens, given their grid."""
@@ -238,6 +260,11 @@ def _size_of(tokens: int, sizes: dict[tuple[int, int], bool]) -> tuple[int, int]
         if 0 <= tokens - h * w <= (_PREFIX if seen else _PREFIX_OF_A_GUESS)
     ]
     return min(fitting)[1:] if fitting else None
+
+
+def _steps(side: int, kernel: int, stride: int, paddings: Any, dilation: int) -> int:
+    """How many windows of `F.unfold` there are along one side."""
+    return int(side + sum(paddings) - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def _tells_size(layer: Any) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .base import Site
 from .redirect import Way
 
-__all__ = ["Ledger", "Seam", "Tally"]
+__all__ = ["Ledger", "Seam", "Tally", "total_of"]
 
 Tensor: TypeAlias = "paddle.Tensor"
 Array = NDArray[Any]
@@ -62,7 +62,7 @@ class Ledger:
 
         def sums(column: str, of: Callable[[Tensor], Tensor]) -> Callable[[Tensor], None]:
             def hook(gradient: Tensor) -> None:
-                found = np.asarray(_total(of(gradient).astype("float64"), images).numpy())
+                found = np.asarray(total_of(of(gradient).astype("float64"), images).numpy())
                 entry[column] = entry.get(column, 0) + found
 
             return hook
@@ -139,7 +139,7 @@ def _of_the_bias(site: Site, way: Way) -> Tensor | None:
     return paddle.where(alone, kept, paddle.zeros_like(kept))
 
 
-def _total(t: Tensor, images: int) -> Tensor:
+def total_of(t: Tensor, images: int) -> Tensor:
     """Sum over each image; the windows of one follow each other along the first axis."""
     images = images or len(t)
     if len(t) % images:
@@ -162,4 +162,4 @@ def _weighed(t: Tensor, weight: Tensor, images: int) -> Tensor:
         flat = t.reshape([*t.shape[:2], -1])
         t = paddle.matmul(flat, paddle.ones([flat.shape[2]], t.dtype))
         weight = weight.reshape(weight.shape[:2])
-    return _total(t * weight, images)
+    return total_of(t * weight, images)

@@ -118,6 +118,12 @@ class Layers:
         """The rule of a layer that did not wait gave y."""
         self._unfolded[id(y)] = (entry, weakref.ref(y))
 
+    def copied(self, y: Tensor, copy: Tensor) -> None:
+        """A copy takes the place of what a layer gave."""
+        entry, _ = self._unfolded.get(id(y), (None, None))
+        if entry is not None:
+            self.gave(entry, copy)
+
     def waits(self, x: Tensor) -> bool:
         """Whether x is the output of a layer that waits."""
         return id(x) in self._waiting

@@ -20,6 +20,7 @@ from .inspection import Inspection
 from .linear import Epsilon
 from .linear_map import BATCH_NORM, LINEAR, LinearMap
 from .redirect import listening
+from .through import Through
 
 __all__ = ["Composite", "Run"]
 
@@ -69,6 +70,8 @@ class Composite:
     must_reach: frozenset[str] = frozenset()
     harmless: frozenset[str] | None = None
     conserves: bool = False
+    through: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Only what flows through these channels of these layers counts; see `rules.through`."""
     observer: Observer | None = None
     """Told of every run and site; see `interpretdl.rules.audit`."""
 
@@ -120,6 +123,7 @@ class Run:
         self.looks = self._inspection is not None
         self._observer = None if self.looks else composite.observer
         self._layers = Layers(self._plan)
+        self._through = Through(composite.through, self._layers)
         self._course: list[tuple[str, str]] = []
         # For each of the first linear layers, what the first rule's carriers are when they arrive.
         self._carriers: dict[int, list[Tensor]] = {}
@@ -188,6 +192,8 @@ class Run:
             self.leaves = [x, *carriers]
         for carrier in carriers:
             self._carry(carrier)
+        # After who watches layers from outside, whose tensors are then before the choice.
+        self._through.attach(self._attached, self.model, len(x), bool(carriers))
         return x.clone()
 
     def _carry(self, carrier: Tensor) -> None:
@@ -230,6 +236,10 @@ class Run:
             inspection.let_go(output)
             self._layers.clear()
         return False
+
+    def start(self, score: Tensor) -> Tensor:
+        """The score, or what of it flows through the composite's channels, [n]."""
+        return self._through.start(score) if self.composite.through else score
 
     # -- rules at work ---------------------------------------------------------------------------
 
@@ -296,8 +306,9 @@ class Run:
         if entry is None:
             in_front = self.leaves and not self._layers.names
             rule = self._own_rule(name, norm) or (_AFFINE if in_front else _PASS)
-            return self._put(Site(name, x, y), rule, [x])
-        return self._linear(entry, y, LinearMap(entry.layer, norm))
+            return self._put(Site(name, x, y, arguments=[norm]), rule, [x])
+        new = self._linear(entry, y, LinearMap(entry.layer, norm))
+        return self._through.folded(entry.name, new)
 
     def _linear(self, entry: Linear, y: Tensor, linear: LinearMap) -> Tensor:
         carriers = self._carriers.get(entry.index, [])
@@ -336,16 +347,19 @@ class Run:
             if self._suspended or self._in_linear or not tensors or not rule.meets(tensors):
                 return original(x, *rest, **kwargs)
             operands = [t if t.stop_gradient else self._tapped(t) for t in tensors]
-            if many:
-                x = operands
-            elif named:
-                x, kwargs = operands[0], {**kwargs, "y": operands[-1]}
-            else:
-                x, rest = operands[0], (*operands[1:], *rest[len(operands) - 1 :])
-            y, *others = _listed(original(x, *rest, **kwargs))
+
+            def whole(operands: Sequence[Tensor]) -> Sequence[Any]:
+                if many:
+                    return _listed(original([*operands], *rest, **kwargs))
+                if named:
+                    return _listed(original(operands[0], *rest, **{**kwargs, "y": operands[-1]}))
+                return _listed(original(*operands, *rest[len(operands) - 1 :], **kwargs))
+
+            y, *others = whole(operands)
             source = next(t for t in operands if not t.stop_gradient)
             name_here = next((n for t in tensors if (n := self._parameters.get(id(t)))), name)
             site = Site(name_here, source, y, arguments=rest, operands=operands)
+            site.again = lambda operands: whole(operands)[0]
             y = self._put(site, rule, rule.sources(site))
             return (y, *others) if others else y
 
@@ -373,7 +387,7 @@ class Run:
                 self._inspection.kept(y)
             else:
                 self._inspection.gave(y, sources, index)
-        if self._observer is not None:
+        if self._observer is not None and not self._through.met:
             self._observer.note(site, y, [way for box in boxes for way in box.ways])
         return y
 
