@@ -1,4 +1,4 @@
-"""Rules of activations and of max-pooling."""
+"""Rules of activations."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TypeAlias
 import paddle
 import paddle.nn.functional as F
 
-from ..errors import UnsupportedModelError
 from .base import Rule, Site, stabilize
 from .redirect import redirect
 
-__all__ = ["Deconvnet", "Gate", "Guided", "PassThrough", "Rescale", "RescaleMaxPool"]
+__all__ = ["Clip", "Deconvnet", "Gate", "Guided", "PassThrough"]
 
 Tensor: TypeAlias = "paddle.Tensor"
 
@@ -29,6 +28,16 @@ class Gate(Rule):
 
     def __call__(self, site: Site) -> Tensor:
         return site.y.detach()
+
+
+class Clip(Rule):
+    """A cut to [0, 1] of a number for each channel is a gate; any other cut passes relevance on."""
+
+    def __call__(self, site: Site) -> Tensor:
+        low, high = (float(bound) for bound in site.arguments[:2])
+        spread = site.y.ndim > 2 and any(n > 1 for n in site.y.shape[2:])
+        gates = (low, high) == (0, 1) and not spread
+        return Gate()(site) if gates else PassThrough()(site)
 
 
 class Guided(Rule):
@@ -50,57 +59,3 @@ class Deconvnet(Rule):
 
     def __call__(self, site: Site) -> Tensor:
         return redirect(site.y, (site.x, paddle.ones_like(site.y)), change=F.relu)
-
-
-class Rescale(Rule):
-    """DeepLIFT's rescale rule: the multiplier is Δy / Δx, the gradient where |Δx| is below 1e-6.
-
-    Works on a batch of pairs: image, its reference, image, its reference, …
-    Shrikumar et al. 2017, https://arxiv.org/abs/1704.02685.
-    """
-
-    def __call__(self, site: Site) -> Tensor:
-        x, y = site.x.detach(), site.y.detach()
-        dx, dy = _difference(x), _difference(y)
-        still = dx.abs() < 1e-6
-        slope = paddle.where(still, paddle.zeros_like(dx), dy / paddle.where(still, 1 + dx, dx))
-        return redirect(site.y, (site.x, _twice(slope)), (site.y, _twice(still.astype(y.dtype))))
-
-
-class RescaleMaxPool(Rule):
-    """Rescale for max-pooling: Δy goes to the winner among the inputs where the maximum rose, to
-    the winner among the references where it fell; that winner's Δx has Δy's sign and is not
-    smaller, so the multiplier is in [0, 1].
-    """
-
-    def __call__(self, site: Site) -> Tensor:
-        kernel, stride, padding, ceil, _, form, kind, is_global, adaptive = site.arguments[:9]
-        if kind != "max":
-            return site.y
-        if form != "NCHW" or is_global or adaptive:
-            raise UnsupportedModelError(
-                "DeepLIFT reaches max-pooling over windows of [N, C, H, W] only; this model has an "
-                "adaptive or global one, or another layout"
-            )
-        x, y = site.x.detach(), site.y.detach()
-        pooled, winner = F.max_pool2d(
-            x, kernel, stride, padding, return_mask=True, ceil_mode=ceil, data_format=form
-        )
-        if pooled.shape != y.shape or not bool((pooled == y).all()):
-            raise UnsupportedModelError("DeepLIFT could not find the winners of a max-pooling")
-        winner = winner.astype("int64")
-        chosen = _twice(paddle.where(y[0::2] >= y[1::2], winner[0::2], winner[1::2]))
-        z = paddle.take_along_axis(site.x.flatten(2), chosen.flatten(2), axis=2)
-        z = z.reshape(y.shape)
-        dx, dy = _difference(z.detach()), _difference(y)
-        still = dx.abs() < 1e-6
-        slope = paddle.where(still, paddle.ones_like(dx), dy / paddle.where(still, 1 + dx, dx))
-        return redirect(site.y, (z, _twice(slope)))
-
-
-def _difference(t: Tensor) -> Tensor:
-    return t[0::2] - t[1::2]
-
-
-def _twice(t: Tensor) -> Tensor:
-    return t.repeat_interleave(2, axis=0)

@@ -12,10 +12,13 @@ from typing import TypeAlias
 import paddle
 import paddle.nn.functional as F
 
+from .activation import PassThrough
 from .base import JointRule, Rule, Site
 from .redirect import Way, redirect
 
-__all__ = ["Divided", "LayerNorm", "Parts", "Shared", "Softmax", "Summand", "SwiGLU"]
+__all__ = [
+    *("BatchNorm", "Divided", "LayerNorm", "Parts", "Shared", "Softmax", "Summand", "SwiGLU"),
+]
 
 Tensor: TypeAlias = "paddle.Tensor"
 
@@ -78,6 +81,19 @@ class LayerNorm(Rule):
         return redirect(site.y, Way(site.x, paddle.ones([], x.dtype), kept), change=back)
 
 
+class BatchNorm(Rule):
+    """A batch-norm that is not folded into a linear layer: one of its own, whose bias keeps its
+    share. Handed on whole, relevance would grow without bound where the bias outweighs the input.
+    """
+
+    def __call__(self, site: Site) -> Tensor:
+        (norm,) = site.arguments
+        if getattr(norm, "_act", None):
+            return PassThrough()(site)
+        site.constant = norm.forward(paddle.zeros_like(site.x[:1])).detach()
+        return site.y
+
+
 class SwiGLU(JointRule):
     """silu(a) b: a product of two, of which each gets half; silu passes its half on."""
 
@@ -90,7 +106,10 @@ class SwiGLU(JointRule):
         gate, share = F.sigmoid(a), 1 / len(_connected(halves))
         ratios = (gate * b * share, gate * a * share)
         ways = [(z, r) for z, r in zip(halves, ratios, strict=True) if not z.stop_gradient]
-        return redirect(site.y, *ways)
+        y = redirect(site.y, ways[0])
+        for way in ways[1:]:  # apart: Paddle fails where a gradient is wanted behind one alone
+            y = y + redirect(paddle.zeros_like(site.y), way)
+        return y
 
 
 class Summand(JointRule):

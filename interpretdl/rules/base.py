@@ -7,7 +7,7 @@ relevance of every tensor t in between is t times its gradient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias
@@ -55,6 +55,10 @@ def stabilize(z: Tensor, small: Tensor | None = None) -> Tensor:
     return z + signed(small_of(z) if small is None else small, z)
 
 
+def _no_operation(operands: Sequence[Tensor]) -> Tensor:
+    raise NotImplementedError("only an operation on several tensors can be run again")
+
+
 @dataclass
 class Site:
     """One place in one run where a rule works: a layer (its batch-norm folded in), or an operation.
@@ -63,8 +67,9 @@ class Site:
         x, y: input and output.
         linear: the map of a linear layer, its batch-norm folded in; None for others.
         carriers: what the first layer's rule asked for, as it arrives at this layer.
-        arguments: of an operation, the positional arguments after x.
+        arguments: of an operation, the positional arguments after x; of a batch-norm, itself.
         operands: of an operation with a `JointRule`, its tensors, those that are constants too.
+        again: of such an operation, what it gives for other operands.
         images: N; the first axis of x may be longer, as where images are cut into windows. 0: not
             known.
         constant: what of y no input contributed; the account books it like a bias.
@@ -77,6 +82,7 @@ class Site:
     carriers: Sequence[Tensor] = ()
     arguments: Sequence[Any] = ()
     operands: Sequence[Tensor] = ()
+    again: Callable[[Sequence[Tensor]], Tensor] = _no_operation
     images: int = 0
     constant: Tensor | None = None
 

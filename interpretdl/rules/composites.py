@@ -7,11 +7,19 @@ from typing import Any
 
 from ..errors import InputError, did_you_mean
 from ..preprocessing import Preprocessing
-from .activation import Deconvnet, Gate, Guided, PassThrough, Rescale, RescaleMaxPool
-from .attention import Divided, LayerNorm, Parts, Shared, Softmax, Summand, SwiGLU
+from .activation import Clip, Deconvnet, Gate, Guided, PassThrough
+from .attention import BatchNorm, Divided, LayerNorm, Parts, Shared, Softmax, Summand, SwiGLU
 from .base import Rule
+from .differences import (
+    ProductDifference,
+    QuotientDifference,
+    Rescale,
+    RescaleLayerNorm,
+    RescaleMaxPool,
+    RescaleSoftmax,
+)
 from .linear import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
-from .linear_map import CONVOLUTION, DENSE
+from .linear_map import BATCH_NORM, CONVOLUTION, DENSE
 from .run import Composite
 
 __all__ = ["COMPOSITES", "composite_of", "lrp_composite"]
@@ -34,6 +42,7 @@ _PASSED = ("relu6", "hardswish", "swish", "silu", "gelu", "elu", "mish", "tanh",
 LRP_OPERATIONS: dict[str, Rule] = {
     **dict.fromkeys(_PASSED, PassThrough()),
     **dict.fromkeys(("sigmoid", "hardsigmoid"), Gate()),
+    "clip": Clip(),
 }
 
 
@@ -82,6 +91,7 @@ def attention_composite(name: str, *, constant: bool = False, **parts: Any) -> C
         operations["softmax_"] = softmax
     # In place a softmax meets no rule, and needs none where it is not a constant.
     harmless = LINEAR_OPERATIONS | HOMOGENEOUS | {*_PRODUCTS} | (set() if constant else {"softmax"})
+    parts["layers"] = {**dict.fromkeys(BATCH_NORM, BatchNorm()), **parts.get("layers", {})}
     return lrp_composite(name, **{"operations": operations, "harmless": harmless, **parts})
 
 
@@ -94,6 +104,7 @@ def _convolutions(rule: Rule) -> dict[type, Rule]:
 
 
 _RELUS = ("relu", "relu6")
+_RESCALED = ("relu", "leaky_relu", "sigmoid", "hardsigmoid", "clip", "pow", "sqrt", "rsqrt")
 COMPOSITES: dict[str, Composite] = {
     composite.name: composite
     for composite in (
@@ -133,12 +144,16 @@ COMPOSITES: dict[str, Composite] = {
         Composite(
             "deep_lift",
             operations={
-                **dict.fromkeys((*_PASSED, "relu", "leaky_relu", "sigmoid"), Rescale()),
-                "hardsigmoid": Rescale(),
+                **dict.fromkeys((*_PASSED, *_RESCALED), Rescale()),
+                **dict.fromkeys((*_PRODUCTS, "bilinear"), ProductDifference()),
+                "divide": QuotientDifference(),
+                "softmax": RescaleSoftmax(),
+                "layer_norm": RescaleLayerNorm(),
                 "pool2d": RescaleMaxPool(),
             },
             harmless=(LINEAR_OPERATIONS - {"max_pool2d_with_index", "pool3d"})
-            | {"conv2d", "depthwise_conv2d", "conv3d", "conv2d_transpose", "matmul", "batch_norm"},
+            | {"conv2d", "depthwise_conv2d", "conv3d", "conv2d_transpose", "batch_norm"}
+            | {*_PRODUCTS},
         ),
     )
 }

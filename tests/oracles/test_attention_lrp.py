@@ -174,6 +174,11 @@ SAME: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], int]] = {
         lambda x: (x[:, :, None] * x[:, None]).mean(axis=2),
         8,
     ),
+    "mm": (
+        lambda x: paddle.mm(x[:, :, None], x[:, None]).mean(axis=2),
+        lambda x: (x[:, :, None] * x[:, None]).mean(axis=2),
+        8,
+    ),
     "by name": (
         lambda x: paddle.matmul(x=x[:, :, None], y=x[:, None]).mean(axis=2),
         lambda x: (x[:, :, None] * x[:, None]).mean(axis=2),
@@ -216,6 +221,42 @@ def test_a_product_is_shared() -> None:
     contributions = x[:, :, None] * weights / middle[:, None]
     expected = np.einsum("nij,nj->ni", contributions, middle**2 * last)
     assert relative(relevance(model, x), expected) < 1e-4
+
+
+class Normed(nn.Layer):
+    """A dense layer with a batch-norm, of tokens that LeViT puts into the first axis for it."""
+
+    def __init__(self, folded: bool) -> None:
+        super().__init__()
+        self.first, self.dense, self.last = nn.Linear(6, 8), nn.Linear(4, 4), nn.Linear(8, 5)
+        self.norm = nn.BatchNorm1D(4)
+        filled(self)
+        self.norm._mean.set_value(np.linspace(-1, 1, 4).astype(np.float32))
+        self.norm._variance.set_value(np.linspace(0.5, 2, 4).astype(np.float32))
+        self.norm.weight.set_value(np.float32([0.5, -2, 1, 1.5]))
+        if folded:
+            scale = self.norm.weight / paddle.sqrt(self.norm._variance + 1e-5)
+            self.dense.weight.set_value(self.dense.weight * scale)
+            moved = (self.dense.bias - self.norm._mean) * scale + self.norm.bias
+            self.dense.bias.set_value(moved)
+            self.norm = nn.Identity()
+        self.eval()
+
+    def forward(self, x: Any) -> Any:
+        x = self.dense(F.relu(self.first(x)).reshape([-1, 2, 4]))
+        return self.last(F.gelu(self.norm(x.flatten(0, 1)).reshape([-1, 8])))
+
+
+def test_a_batch_norm_that_is_not_folded() -> None:
+    models = (Normed(folded) for folded in (False, True))
+    found, expected = (relevance(model, rows()) for model in models)
+    assert relative(found, expected) < 1e-4
+    audit = it.LRPInterpreter(Normed(False), preprocessing=None).audit(
+        rows(), LABELS, composite="attn_lrp"
+    )
+    assert np.all(next(seam.bias for seam in audit.seams if seam.name == "norm") != 0)
+    missing = audit.start - audit.absorbed - audit.input
+    np.testing.assert_allclose(missing, 0, atol=1e-4 * np.abs(audit.start).max())
 
 
 def test_convolutional_networks_work_too() -> None:

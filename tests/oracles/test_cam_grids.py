@@ -33,6 +33,13 @@ TAKEN: dict[str, tuple[str, int, int | None]] = {
     "levit": ("blocks.5", 2, 0),
     "tnt": ("blocks.1.norm_out", 4, 1),
     "convnext": ("stages.1", 4, None),
+    "pvt_v2": ("norm2", 4, 0),
+    "cswin": ("norm", 4, 0),  # 4 x 4 and not 8 x 2, as its stripes are
+    "mobilevit": ("conv1x1", 4, None),
+    "mobilenet_v3": ("last_second_conv", 4, None),
+    "ghostnet": ("conv_last", 4, None),
+    "rexnet": ("features.10", 4, None),
+    "starnet": ("norm", 4, None),
     "resnet": ("blocks", 4, None),
     "crnn": ("backbone.4", 8, None),
     "detector": ("pred_cls", 4, None),  # not the branch of the boxes, which comes last

@@ -11,7 +11,9 @@ from typing import Any
 
 from .convolutional import CRNN, Detector, ResNet
 from .filling import made
+from .gates import GhostNet, MobileNetV3, ReXNetV1, StarNet
 from .grids import TNT, ConvNeXt, LeViT
+from .hybrids import CSwinTransformer, MobileViT, PyramidVisionTransformerV2
 from .transformers import DistilledVisionTransformer, SwinTransformer, VisionTransformer
 
 
@@ -45,6 +47,41 @@ def convnext(seed: int = 0, dtype: str = "float32") -> Any:
     return made(ConvNeXt, seed, dtype)
 
 
+def pvt_v2(seed: int = 0, dtype: str = "float32") -> Any:
+    """8 x 8 tokens, then 4 x 4; keys and values from fewer places."""
+    return made(PyramidVisionTransformerV2, seed, dtype)
+
+
+def mobilevit(seed: int = 0, dtype: str = "float32") -> Any:
+    """8 x 8, then 4 x 4; pixels of patches are in the batch axis where they attend."""
+    return made(MobileViT, seed, dtype)
+
+
+def cswin(seed: int = 0, dtype: str = "float32") -> Any:
+    """8 x 8 tokens in stripes, then 4 x 4."""
+    return made(CSwinTransformer, seed, dtype)
+
+
+def mobilenet_v3(seed: int = 0, dtype: str = "float32") -> Any:
+    """8 x 8, then 4 x 4; gates of hard sigmoids."""
+    return made(MobileNetV3, seed, dtype)
+
+
+def ghostnet(seed: int = 0, dtype: str = "float32") -> Any:
+    """16 x 16 to 4 x 4; gates that are cut to [0, 1], ReLUs within batch-norms."""
+    return made(GhostNet, seed, dtype)
+
+
+def rexnet(seed: int = 0, dtype: str = "float32") -> Any:
+    """16 x 16 to 4 x 4; gates of sigmoids, and sums in place on some of the channels."""
+    return made(ReXNetV1, seed, dtype)
+
+
+def starnet(seed: int = 0, dtype: str = "float32") -> Any:
+    """8 x 8, then 4 x 4; products of two activations."""
+    return made(StarNet, seed, dtype)
+
+
 def resnet(seed: int = 0, dtype: str = "float32") -> Any:
     """8 x 8, then 4 x 4; batch-norms, and a dropout before the last layer."""
     return made(ResNet, seed, dtype)
@@ -67,6 +104,13 @@ MODELS: dict[str, tuple[Callable[..., Any], Any]] = {
     "levit": (levit, None),
     "tnt": (tnt, None),
     "convnext": (convnext, None),
+    "pvt_v2": (pvt_v2, None),
+    "mobilevit": (mobilevit, None),
+    "cswin": (cswin, None),
+    "mobilenet_v3": (mobilenet_v3, None),
+    "ghostnet": (ghostnet, None),
+    "rexnet": (rexnet, None),
+    "starnet": (starnet, None),
     "resnet": (resnet, None),
     "crnn": (crnn, lambda y: y.mean(axis=1)),
     "detector": (detector, lambda y: y[:, :, 4:].sum(axis=1)),

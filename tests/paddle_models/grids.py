@@ -84,15 +84,18 @@ INNER = 4
 
 
 class PixelEmbed(nn.Layer):
-    """[N, 3, 32, 32] -> [N * patches, pixels, INNER]: 4 x 4 patches of 2 x 2 pixels."""
+    """[N, 3, 32, 32] -> [N * patches, pixels, INNER]: 4 x 4 patches of 2 x 2 pixels.
+
+    The picture is cut before the convolution, whose outputs are patches.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.proj = nn.Conv2D(3, INNER, 7, 4, 3)
 
     def forward(self, x: Any, pixel_pos: Any) -> Any:
-        x = F.unfold(self.proj(x), 2, 2).transpose((0, 2, 1)).reshape((-1, INNER, 2, 2))
-        return (x + pixel_pos).reshape((-1, INNER, 4)).transpose((0, 2, 1))
+        x = F.unfold(x, 8, 8).transpose((0, 2, 1)).reshape((-1, 3, 8, 8))
+        return self.proj(x).reshape((-1, INNER, 4)).transpose((0, 2, 1)) + pixel_pos
 
 
 class TNTBlock(nn.Layer):
@@ -124,7 +127,7 @@ class TNT(nn.Layer):
         self.norm2_proj = nn.LayerNorm(DIM)
         self.cls_token = self.create_parameter((1, 1, DIM))
         self.patch_pos = self.create_parameter((1, 17, DIM))
-        self.pixel_pos = self.create_parameter((1, INNER, 2, 2))
+        self.pixel_pos = self.create_parameter((1, 4, INNER))
         self.blocks = nn.LayerList([TNTBlock() for _ in range(2)])
         self.norm, self.head = nn.LayerNorm(DIM), nn.Linear(DIM, CLASSES)
 
