@@ -3,6 +3,7 @@
 from ..registry import EVALUATORS, EvaluatorInfo, register_evaluator
 from .base import Evaluator
 from .compare import compare
+from .compat_text import InfidelityNLP, PerturbationNLP
 from .complexity import Sparseness
 from .deletion import (
     Deletion,
@@ -13,6 +14,7 @@ from .deletion import (
     Perturbation,
     PerturbationInterpreterEvaluator,
 )
+from .erasure import Comprehensiveness, Sufficiency
 from .evaluation import Evaluation
 from .fidelity import Completeness, Infidelity, InfidelityInterpreterEvaluator, LocalFidelity
 from .localization import PointGame, PointGameSegmentation
@@ -25,6 +27,7 @@ evaluators, find_evaluator = EVALUATORS.all, EVALUATORS.find
 __all__ = [
     "Comparison",
     "Completeness",
+    "Comprehensiveness",
     "Continuity",
     "Deletion",
     "DeletionInsertion",
@@ -34,18 +37,21 @@ __all__ = [
     "EvaluatorInfo",
     "Infidelity",
     "InfidelityInterpreterEvaluator",
+    "InfidelityNLP",
     "Insertion",
     "LocalFidelity",
     "ModelRandomization",
     "Monotonicity",
     "Perturbation",
     "PerturbationInterpreterEvaluator",
+    "PerturbationNLP",
     "PointGame",
     "PointGameSegmentation",
     "RandomLogit",
     "Selectivity",
     "SensitivityMax",
     "Sparseness",
+    "Sufficiency",
     "compare",
     "evaluators",
     "find_evaluator",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field, replace
 from typing import Any, ClassVar
 
@@ -16,12 +16,13 @@ from ..explanation import Explanation
 from ..interpreter.base import Interpreter
 from ..preprocessing import Preprocessing
 from ..probe import EngineKind, OutputKind, Probe
-from ..registry import EvaluatorInfo
+from ..registry import EVALUATORS, EvaluatorInfo
 from ..subject import PreprocessingChoice, Subject
 from ..targets import ChannelScore, ClassScore, ScoreKind, TargetLike, TopClass, settled
 from .case import Case, Explain, checked_boxes, checked_masks, explainer_of
 from .evaluation import Array, Evaluation
 from .options import Options
+from .texts import cases_of, joined, word_relevance
 
 __all__ = ["Evaluator"]
 
@@ -120,7 +121,7 @@ class Evaluator(Options, ABC):
 
     def measure(
         self,
-        x: Array,
+        x: Any,
         explanation: Explanation | Array,
         labels: Any = None,
         *,
@@ -133,8 +134,10 @@ class Evaluator(Options, ABC):
         """Evaluate explanations of a batch.
 
         Args:
-            x: float [N, C, H, W], as the model takes it.
-            explanation: of these images; or values [N, C, H, W], [N, 1, h, w] or [N, h, w].
+            x: float [N, C, H, W], as the model takes it. With a TextPreprocessing a text, a list of
+                texts or token ids, as `explain` takes them.
+            explanation: of these images; or values [N, C, H, W], [N, 1, h, w] or [N, h, w]. Of
+                texts likewise, or values [N, T] or [N, T, E] of their tokens.
             labels: class indexes [N], one for all, or a target; None: what was explained, or for
                 bare values the top class of each image.
             interpreter: what made the maps, for evaluators that explain again: an Interpreter, or
@@ -150,13 +153,64 @@ class Evaluator(Options, ABC):
 
         Returns:
             Evaluation. An image whose map is empty (zero everywhere, not finite, or constant where
-            only the order counts) has the value NaN and is flagged.
+            only the order counts) has the value NaN and is flagged; so has such a text.
 
         Raises:
             InputError: shapes that do not fit, or something that the evaluator needs is missing.
             TargetError, UnsupportedModelError, ResourceError: from the model's runs.
         """
-        case = self._case(x, explanation, labels, interpreter, options or {}, signed, masks, boxes)
+        method = interpreter if isinstance(interpreter, Interpreter) else None
+        subject, options = self._subject(method), options or {}
+        if signed is None and not isinstance(explanation, Explanation) and method is not None:
+            signed = method.info.signed if hasattr(method, "info") else None
+        if subject is not None and subject.text is not None:
+            if masks is not None or boxes is not None:
+                raise InputError("masks= and boxes= are for pictures, not for texts")
+            cases = self._of_texts(subject, x, explanation, labels, method, options, signed)
+            return joined(cases, self._measured)
+        if getattr(explanation, "texts", None) is not None:
+            raise InputError(
+                "the explanation is of texts: give the evaluator the preprocessing= that the "
+                "method has, a TextPreprocessing, or measure() interpreter="
+            )
+        return self._measured(
+            self._case(x, explanation, labels, interpreter, options, signed, masks, boxes)
+        )
+
+    def _subject(self, method: Interpreter | None) -> Subject | None:
+        """Its own, or the method's; one that says nothing of texts reads them as the method."""
+        if self.subject is None or method is None:
+            return self.subject if method is None else method.subject
+        if self.subject.assumed and method.subject.text is not None:
+            return replace(self.subject, preprocessing=None, text=method.subject.text)
+        return self.subject
+
+    def _of_texts(
+        self,
+        subject: Subject,
+        x: Any,
+        explanation: Explanation | Array,
+        labels: Any,
+        method: Interpreter | None,
+        options: Mapping[str, Any],
+        signed: bool | None,
+    ) -> Iterator[Case]:
+        """A case of each text."""
+        if "text" not in self.info.inputs:
+            able = [name for name, info in EVALUATORS.all().items() if "text" in info.inputs]
+            raise InputError(f"{self.info.name} is not for texts; {', '.join(able)} are")
+        texts = subject.read(x).texts
+        relevance = word_relevance(texts, explanation, signed)
+        target = _target(explanation, labels, len(texts), method, options)
+        if target is None and "model" in self.info.needs:
+            if isinstance(explanation, Explanation):
+                raise InputError("the explanation's target is not kept in its file: give labels=")
+            target = TopClass(_explained(method, options))
+        if isinstance(explanation, Explanation) and signed is None:
+            signed = explanation.signed
+        return cases_of(subject, texts, relevance, target, signed)
+
+    def _measured(self, case: Case) -> Evaluation:
         flags = self._empty(case)
         keep = np.array([i for i in range(len(case.x)) if i not in flags], np.int64)
         if not len(keep):
@@ -203,8 +257,6 @@ class Evaluator(Options, ABC):
                 f"{list(values.shape)}"
             )
         method = interpreter if isinstance(interpreter, Interpreter) else None
-        if signed is None and method is not None and hasattr(method, "info"):
-            signed = method.info.signed
         probe = self.probe or (method.probe if method else None)
         needs = self.info.needs
         for need, there in {
@@ -241,7 +293,7 @@ class Evaluator(Options, ABC):
 
     def _preprocessing(self, method: Interpreter | None) -> Preprocessing | None:
         """What was given, what a model says of itself, or what the method assumed."""
-        if self.preprocessing != "model":
+        if isinstance(self.preprocessing, Preprocessing | None):
             return self.preprocessing
         if self.subject is not None and not self.subject.assumed:
             return self.subject.preprocessing

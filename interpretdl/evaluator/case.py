@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from ..data_processor.heatmaps import heatmap_of
 from ..errors import InputError, warn
 from ..interpreter.base import Attribution, Interpreter
-from ..perturbation import Fill, Imputer
+from ..perturbation import Fill, Imputer, grid_regions, region_sums
 from ..preprocessing import Preprocessing
 from ..probe import Probe
+from ..subject import TextPart
 from ..targets import ClassScore, ScoreKind, TargetLike, take
 
-__all__ = ["Case", "Explain", "checked_boxes", "checked_masks", "explainer_of"]
+__all__ = ["Case", "Explain", "checked_boxes", "checked_masks", "explainer_of", "warn_of_signs"]
 
 Array = NDArray[Any]
 Explain = Callable[[Array, TargetLike], Array]
@@ -26,11 +27,11 @@ Explain = Callable[[Array, TargetLike], Array]
 
 @dataclass(frozen=True)
 class Case:
-    """What is evaluated: n images, their maps, and what made them.
+    """What is evaluated: n images, their maps, and what made them; or one text.
 
     Attributes:
-        x: float [n, C, H, W].
-        values: float [n, …], the maps as the method gave them.
+        x: float [n, C, H, W]; of a text int64 [1, W], the ids of its words' tokens.
+        values: float [n, …], the maps as the method gave them; of a text [1, M], its words'.
         rows: int64 [n], positions among the images given; random numbers are drawn by these.
         target: what was explained; None where the evaluator needs no model.
         signed: whether values below zero speak against the class.
@@ -40,6 +41,7 @@ class Case:
         masks: bool [n, H, W], or None.
         boxes: for each image float [boxes, 4] of x1, y1, x2, y2; or None.
         sign_unknown: whether nothing said what values below zero mean.
+        part: of a text, which word each of its tokens belongs to, and what stands for nothing.
     """
 
     x: Array
@@ -55,32 +57,59 @@ class Case:
     masks: Array | None = None
     boxes: Sequence[Array] | None = None
     sign_unknown: bool = False
+    part: TextPart | None = None
 
     @cached_property
-    def maps(self) -> NDArray[np.float32]:
-        """One map per image, float32 [n, H, W], at the image's size."""
-        return self.heat_of(self.values)
+    def maps(self) -> NDArray[Any]:
+        """One map per image, float32 [n, H, W], at the image's size; of a text [1, M]."""
+        return self.heat_of(self.values) if self.part is None else self.values
 
     @property
-    def heat(self) -> NDArray[np.float32]:
+    def heat(self) -> NDArray[Any]:
         """`maps`, for an evaluator to which their sign matters.
 
         Warns:
             InterpretWarning: there are negative values, and nothing said what they mean.
         """
         if self.sign_unknown and (self.values < 0).any():
-            warn(
-                "the values are an array with negative numbers, of which only the size counts "
-                "here; give signed=True if they speak against the class, signed=False if not"
-            )
+            warn_of_signs()
         return self.maps
 
     def heat_of(self, values: Array) -> NDArray[np.float32]:
         """Maps as `heat` has them, of other values."""
         return heatmap_of(values, (self.x.shape[2], self.x.shape[3]), self.signed)
 
+    def regions(self, patch: int | None) -> NDArray[np.int64]:
+        """What is taken out together: squares of `patch` pixels [H, W], where None is a fourteenth
+        of the short edge; of a text the words of its tokens [W]."""
+        if self.part is not None:
+            return self.part.units
+        height, width = self.x.shape[2:]
+        patch = max(1, min(height, width) // 14) if patch is None else patch
+        return grid_regions(height, width, patch)
+
+    def relevance(self, regions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Sum of each map over each region, float64 [n, M]."""
+        if self.part is not None:
+            return np.asarray(self.heat, np.float64)
+        return np.asarray(region_sums(self.heat, regions), np.float64)
+
+    @property
+    def whole(self) -> str:
+        """What parts are shares of, in words."""
+        return "picture" if self.part is None else "words"
+
     def imputer(self, fill: Fill, regions: NDArray[np.int64] | None = None) -> Imputer:
-        """The images with parts taken out; for "region_mean" regions [H, W]."""
+        """The images with parts taken out; for "region_mean" regions [H, W].
+
+        Of a text "mean", the default, is the token that its TextPreprocessing names.
+        """
+        if self.part is not None:
+            if isinstance(fill, str) and fill == "mean":
+                fill = self.part.blank
+            elif not isinstance(fill, str) and np.asarray(fill).dtype.kind not in "iu":
+                raise InputError(f"the fill of a text must be token ids, integers; got {fill!r}")
+            return Imputer(self.x, fill, None)
         cut = None if regions is None else [regions] * len(self.x)
         return Imputer(self.x, fill, self.preprocessing, cut)
 
@@ -140,6 +169,14 @@ class Case:
             masks=None if self.masks is None else self.masks[which],
             boxes=None if self.boxes is None else [self.boxes[i] for i in which],
         )
+
+
+def warn_of_signs() -> None:
+    """Say that nothing was said of negative values."""
+    warn(
+        "the values are an array with negative numbers, of which only the size counts "
+        "here; give signed=True if they speak against the class, signed=False if not"
+    )
 
 
 def explainer_of(interpreter: Interpreter, options: Mapping[str, Any]) -> Explain:

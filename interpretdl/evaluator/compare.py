@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from ..progress import progress_bar
 from ..record import digest, digest_of_model, plain, public
 from ..registry import EVALUATORS
 from ..targets import ClassScore, TopClass, settled
+from ..texts import TextPreprocessing
 from ..version import __version__
 from .base import Evaluator
-from .evaluation import Array, Evaluation
+from .evaluation import Evaluation
 from .report import facts_of
 from .table import Comparison
 from .thumbnails import Thumbnails, pictures_of
@@ -44,7 +45,10 @@ class _Row:
 
 def settings_of(interpreter: Interpreter, options: Mapping[str, Any], model: str) -> dict[str, Any]:
     """What a method's values depend on, the images aside; `model` is the model's fingerprint."""
+    text = interpreter.subject.text
+    reading = {} if text is None else {"texts": _reading(text)}
     return {
+        **reading,
         "class": type(interpreter).__name__,
         "model": model,
         "output": _outputs(interpreter.probe),
@@ -70,7 +74,7 @@ def compare(
     Args:
         interpreters: Interpreters, or pairs of an Interpreter and its options; a mapping gives them
             names, else the registered ones are used.
-        images: pictures or inputs, as `Interpreter.explain` takes them.
+        images: pictures, texts or inputs, as `Interpreter.explain` takes them.
         evaluators: Evaluators, or their registered names; a mapping gives them names.
         label: as `Interpreter.explain` takes it; None is the top class of each image (by the first
             method's model), the same for all methods.
@@ -85,8 +89,8 @@ def compare(
         be right on its model has NaN there, with the reason among the flags and a warning.
 
     Raises:
-        InputError: two methods or metrics of one name; methods with different preprocessing; a
-            file made from other images, settings or weights.
+        InputError: two methods or metrics of one name; methods with different preprocessing;
+            metrics that do not take texts; a file made from other images, settings or weights.
         ResourceError: the file cannot be written (before the work).
         ImageReadError: no picture can be read; those that cannot are left out with a warning.
     """
@@ -96,12 +100,15 @@ def compare(
         raise InputError("nothing to compare: give at least one method and one metric")
     path = None if file is None else check_writable(file, (".json",))
     first = next(iter(rows.values())).interpreter
-    if any(row.interpreter.preprocessing != first.preprocessing for row in rows.values()):
+    read = (first.preprocessing, first.subject.text)
+    others = [row.interpreter for row in rows.values()]
+    if any((each.preprocessing, each.subject.text) != read for each in others):
         raise InputError("the methods must have one preprocessing; give preprocessing= to each")
     batch = first.subject.read(images, resize_to=resize_to, crop_to=crop_to)
     given, labels = batch.given, _labels(first, label, batch)
+    inputs = images if batch.texts else batch.inputs  # each text has inputs of its own
     masks, boxes = (_kept(each, given, batch.indices) for each in (masks, boxes))
-    store = _Store(path, _common(batch.inputs, labels, masks, boxes))
+    store = _Store(path, _common(batch, labels, masks, boxes))
     digests: dict[int, str] = {}
     for name, row in rows.items():
         model = row.interpreter.model
@@ -121,19 +128,17 @@ def compare(
                     bar.set_postfix_str(f"{name}, {metric}")
                     try:
                         if explained is None:
-                            explained = row.interpreter.explain(
-                                batch.inputs, label=labels, **row.options
-                            )
+                            explained = row.interpreter.explain(inputs, label=labels, **row.options)
                             if batch.images is not None:
                                 store.maps[name] = Thumbnails.of(batch.images, explained)
                         found = column.measure(
-                            batch.inputs, explained, interpreter=row.interpreter,
+                            inputs, explained, interpreter=row.interpreter,
                             options=row.options, masks=masks, boxes=boxes,
                         )  # fmt: skip
                         store.put(name, metric, found)
                     except UnsupportedModelError as error:
                         warn(f"{name}, {metric}: {error}")
-                        found = _nothing(column, len(batch.inputs), str(error))
+                        found = _nothing(column, len(batch), str(error))
                 cells[name, metric] = found
                 bar.update()
     models = {digests[id(row.interpreter.model)]: row.interpreter.model for row in rows.values()}
@@ -191,7 +196,9 @@ def _labels(interpreter: Interpreter, label: Any, batch: Batch) -> Any:
     """A target as it is; else the class of each image, so that all methods explain the same."""
     target = interpreter.subject.target(label, batch)
     if isinstance(target, TopClass):
-        target = settled(target, interpreter.probe.logits(batch.inputs))
+        probe, texts = interpreter.probe, batch.texts
+        each = [probe.logits(text.inputs) for text in texts]
+        target = settled(target, np.concatenate(each) if texts else probe.logits(batch.inputs))
     if callable(label) or not isinstance(target, ClassScore):
         return target
     return np.broadcast_to(target.labels, len(batch))
@@ -216,21 +223,37 @@ def _outputs(probe: Probe) -> Any:
     return plain([probe.output, probe.output_kind])
 
 
+def _reading(text: TextPreprocessing) -> dict[str, Any]:
+    """How texts are read, in words that another process has too."""
+    of = text.text_to_input_fn if text.tokenizer is None else type(text.tokenizer)
+    own = {
+        f.name: getattr(text, f.name) for f in fields(text) if not callable(getattr(text, f.name))
+    }
+    return {
+        "by": getattr(of, "__name__", type(of).__name__),
+        **{k: plain(v) for k, v in own.items()},
+    }
+
+
 def _metric_settings(evaluator: Evaluator) -> dict[str, Any]:
     model = evaluator.probe.model if evaluator.probe else None
+    reading = evaluator.preprocessing
     return {
         "class": type(evaluator).__name__,
         "model": None if model is None else digest_of_model(model),
         "output": None if evaluator.probe is None else _outputs(evaluator.probe),
-        "preprocessing": plain(evaluator.preprocessing),
+        "preprocessing": _reading(reading)
+        if isinstance(reading, TextPreprocessing)
+        else plain(reading),
         **{name: plain(value) for name, value in evaluator.settings().items()},
     }
 
 
-def _common(x: Array, labels: Any, masks: Any, boxes: Any) -> dict[str, Any]:
+def _common(batch: Batch, labels: Any, masks: Any, boxes: Any) -> dict[str, Any]:
+    texts = [part for text in batch.texts for part in (text.source, text.ids)]
     return {
         "version": __version__,
-        "images": digest(x),
+        "images": digest(*texts) if texts else digest(batch.inputs),
         "labels": plain(labels),
         "masks": None if masks is None else digest(np.asarray(masks)),
         "boxes": None if boxes is None else digest(*(np.asarray(box, float) for box in boxes)),

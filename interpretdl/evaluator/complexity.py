@@ -19,13 +19,15 @@ __all__ = ["Sparseness"]
     "2020",
     url="https://arxiv.org/abs/1810.06583",
     needs=(),
+    inputs=("pictures", "text"),
 )
 class Sparseness(Evaluator):
     """Gini index of a map's absolute values: 0 when all are equal, near 1 when one has it all.
 
         G = Σ_k (2k − n − 1) |R|_(k) / (n Σ |R|),  values in rising order, k = 1 … n
 
-    The map is taken at the image's size, channels summed. No model is needed.
+    The map is taken at the image's size, channels summed; of a text the words' values. No run of
+    the model is needed.
     """
 
     ranks = False

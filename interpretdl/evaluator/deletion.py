@@ -10,20 +10,19 @@ import numpy as np
 
 from ..errors import InputError
 from ..interpreter.sampling import at_least, counts
-from ..perturbation import Fill, Imputer, grid_regions
+from ..perturbation import Fill, Imputer, region_sums
 from ..registry import register_evaluator
 from ..targets import ScoreKind
 from .base import Evaluator
 from .case import Case
 from .compat import grey, picture_and_map
-from .evaluation import Evaluation
+from .evaluation import Array, Evaluation
 from .frames import Frames, chosen
-from .removal import Removal, area
+from .removal import Removal, area, equal_steps
 
 __all__ = ["Deletion", "DeletionInsertion", "Insertion", "Monotonicity", "Perturbation"]
 
 Ways = Mapping[str, Mapping[str, bool]]
-_AXIS = "share of the picture"
 _RISE = "Petsiuk, Das, Saenko: RISE, Randomized Input Sampling for Explanation, 2018"
 _RISE_URL = "https://arxiv.org/abs/1806.07421"
 
@@ -43,10 +42,24 @@ class _Ordered(Evaluator):
         at_least(0, frames=self.frames)
 
     def _removal(self, case: Case) -> Removal:
-        height, width = case.x.shape[2:]
-        regions = grid_regions(height, width, self.patch)
-        imputer = case.imputer(self.fill, regions)
-        return Removal(imputer, case.heat, regions, self.steps, self.seed)
+        if self.frames and case.part is not None:
+            raise InputError("frames= keeps pictures; leave it out for texts")
+        regions = case.regions(self.patch)
+        relevance = case.relevance(regions)
+        taken = equal_steps(relevance.shape[1], self.steps)
+        return Removal(case.imputer(self.fill, regions), relevance, regions, taken, self.seed)
+
+    def _drawn(self, case: Case, removal: Removal, curves: Mapping[str, Array]) -> dict[str, Any]:
+        """Curves and their axis, as `result` takes them."""
+        axis = removal.axis
+        if case.part is not None:
+            # Texts differ in how many words they have; their curves share an axis.
+            axis = np.linspace(0, 1, self.steps + 1)
+            curves = {
+                name: np.stack([np.interp(axis, removal.axis, row) for row in rows])
+                for name, rows in curves.items()
+            }
+        return {"curves": dict(curves), "axis": axis, "axis_label": f"share of the {case.whole}"}
 
     def _frames(self, case: Case, removal: Removal, **way: bool) -> Frames | None:
         """Pictures along a curve, where they are wanted."""
@@ -55,7 +68,7 @@ class _Ordered(Evaluator):
         n, points = len(case.x), len(removal.axis)
         kept = chosen(self.frames, points)
         seen = [removal.images(np.arange(n) * points + point, **way) for point in kept]
-        return Frames.of(case, seen, None, removal.axis[kept], _AXIS)
+        return Frames.of(case, seen, None, removal.axis[kept], f"share of the {case.whole}")
 
 
 class _Areas(_Ordered):
@@ -85,9 +98,14 @@ class _Areas(_Ordered):
         first, *second = parts.values()
         return self.result(
             second[0] - first if second else first,
-            parts=parts, curves=curves, axis=removal.axis, axis_label=_AXIS,
+            parts=parts | self._more(curves),
             frames=self._frames(case, removal, **self.ways[self._wanted()[0]]),
-        )  # fmt: skip
+            **self._drawn(case, removal, curves),
+        )
+
+    def _more(self, curves: Mapping[str, Array]) -> dict[str, Array]:
+        """Further numbers of the curves, [n] each."""
+        return {}
 
     def _evaluate(
         self,
@@ -100,9 +118,10 @@ class _Areas(_Ordered):
     ) -> dict[str, Any]:
         """InterpretDL's dictionary: the mean, the scores and the images of each curve."""
         given = picture_and_map(self, picture, explanation, batch_size, resize_to, crop_to)
+        relevance = region_sums(given.heat, given.regions)
         removal = Removal(
-            Imputer(given.x, grey(given), given.preprocessing), given.heat, given.regions,
-            steps or given.steps or 20, self.seed,
+            Imputer(given.x, grey(given), given.preprocessing), relevance, given.regions,
+            equal_steps(relevance.shape[1], steps or given.steps or 20), self.seed,
         )  # fmt: skip
         results: dict[str, Any] = {}
         for name in self._wanted():
@@ -153,14 +172,15 @@ class _PutInAndOut(_Areas):
     paper=_RISE,
     url=_RISE_URL,
     aliases=("DeletionInsertionInterpreterEvaluator",),
+    inputs=("pictures", "text"),
 )
 class DeletionInsertion(_PutInAndOut):
     """Area under the insertion curve minus area under the deletion curve.
 
-    Deletion takes pixels out, the most relevant first; the faster the score falls, the better.
-    Insertion starts from an empty picture and puts them in; the faster it rises, the better. Parts
-    "deletion" (lower is better) and "insertion" (higher is better) hold the two areas, in [0, 1]
-    for probabilities.
+    Deletion takes pixels, or words, out, the most relevant first; the faster the score falls, the
+    better. Insertion starts from an empty picture or text and puts them in; the faster it rises,
+    the better. Parts "deletion" (lower is better) and "insertion" (higher is better) hold the two
+    areas, in [0, 1] for probabilities.
 
     Args:
         compute_deletion, compute_insertion: leave one out; the value then is the other.
@@ -175,16 +195,23 @@ class DeletionInsertion(_PutInAndOut):
     ways: ClassVar[Ways] = {"deletion": {"insert": False}, "insertion": {"insert": True}}
 
 
-@register_evaluator("deletion", higher_is_better=False, paper=_RISE, url=_RISE_URL)
+@register_evaluator(
+    "deletion", higher_is_better=False, paper=_RISE, url=_RISE_URL, inputs=("pictures", "text")
+)
 class Deletion(_PutInAndOut):
-    """Area under the score while pixels are taken out, the most relevant first."""
+    """Area under the score while pixels, or words, are taken out, the most relevant first."""
 
     ways: ClassVar[Ways] = {"deletion": {"insert": False}}
 
 
-@register_evaluator("insertion", higher_is_better=True, paper=_RISE, url=_RISE_URL)
+@register_evaluator(
+    "insertion", higher_is_better=True, paper=_RISE, url=_RISE_URL, inputs=("pictures", "text")
+)
 class Insertion(_PutInAndOut):
-    """Area under the score while pixels are put into an empty picture, the most relevant first."""
+    """Area under the score while pixels, or words, are put in, the most relevant first.
+
+    It begins with an empty picture or text.
+    """
 
     ways: ClassVar[Ways] = {"insertion": {"insert": True}}
 
@@ -196,6 +223,7 @@ class Insertion(_PutInAndOut):
     "2017",
     url="https://arxiv.org/abs/1509.06321",
     aliases=("PerturbationInterpreterEvaluator",),
+    inputs=("pictures", "text"),
 )
 class Perturbation(_Areas):
     """Area between the curves of taking out the least and the most relevant parts first.
@@ -216,12 +244,10 @@ class Perturbation(_Areas):
     patch: int = 9
     ways: ClassVar[Ways] = {"MoRF": {"least_first": False}, "LeRF": {"least_first": True}}
 
-    def evaluate_case(self, case: Case) -> Evaluation:
-        found = super().evaluate_case(case)
-        if self.compute_MoRF:
-            curve = found.curves["MoRF"]
-            found.parts["AOPC"] = (curve[:, :1] - curve).mean(axis=1)
-        return found
+    def _more(self, curves: Mapping[str, Array]) -> dict[str, Array]:
+        if not self.compute_MoRF:
+            return {}
+        return {"AOPC": (curves["MoRF"][:, :1] - curves["MoRF"]).mean(axis=1)}
 
     def evaluate(
         self,
@@ -248,6 +274,7 @@ class Perturbation(_Areas):
     higher_is_better=True,
     paper="Arya et al.: One Explanation Does Not Fit All, 2019",
     url="https://arxiv.org/abs/1909.03012",
+    inputs=("pictures", "text"),
 )
 class Monotonicity(_Ordered):
     """Share of steps at which the score does not fall while parts are put in, least relevant first.
@@ -267,9 +294,9 @@ class Monotonicity(_Ordered):
         allowed = self.tolerance * np.ptp(curve, axis=1, keepdims=True)
         return self.result(
             (np.diff(curve, axis=1) >= -allowed).mean(axis=1),
-            curves={"insertion, least first": curve}, axis=removal.axis, axis_label=_AXIS,
             frames=self._frames(case, removal, insert=True, least_first=True),
-        )  # fmt: skip
+            **self._drawn(case, removal, {"insertion, least first": curve}),
+        )
 
 
 DeletionInsertionInterpreterEvaluator = DeletionInsertion

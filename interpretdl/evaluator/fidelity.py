@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..interpreter.sampling import counts
-from ..perturbation import Fill, Imputer, grid_regions, perturbed_scores, region_sums
+from ..perturbation import Fill, Imputer, perturbed_scores
 from ..probe import Probe
 from ..registry import register_evaluator
 from ..targets import ScoreKind, TargetLike
@@ -31,6 +31,7 @@ Windows = NDArray[np.int64]
     url="https://arxiv.org/abs/1901.09392",
     random=True,
     aliases=("InfidelityInterpreterEvaluator",),
+    inputs=("pictures", "text"),
 )
 class Infidelity(Evaluator):
     """Mean squared difference between what a map foretells of perturbations and what they do.
@@ -38,7 +39,8 @@ class Infidelity(Evaluator):
         E[(Iᵀφ − (f(x) − f(x − I)))²]
 
     Args:
-        n_samples: perturbations of each image; None takes all squares (about 1200).
+        n_samples: perturbations of each image; None takes all squares (about 1200). Of a text they
+            are runs of one to five words, and all of them are taken where there are no more.
         perturbation: "square" (a square is replaced by `fill`; sides 1/7, 2/7 and 4/7 of the short
             edge, on a grid of 1/28: 32, 64, 128 and 8 pixels at 224) or "noise" (Gaussian).
         unit: "score" for maps in units of the score (integrated gradients, LRP, occlusion, …): I
@@ -70,6 +72,10 @@ class Infidelity(Evaluator):
             raise InputError("n_samples=None takes all squares; for noise give a number")
 
     def evaluate_case(self, case: Case) -> Evaluation:
+        if case.part is not None and (self.perturbation, self.unit) != ("square", "score"):
+            raise InputError(
+                "perturbation='noise' and unit='gradient' are for pictures: a word is there or not"
+            )
         imputer, target = case.imputer(self.fill), case.score(self.gradient_of)
         whole = case.model.scores(case.x, target)
         values = np.empty(len(case.x))
@@ -82,7 +88,13 @@ class Infidelity(Evaluator):
     def _foretold_and_scores(self, one: Case, imputer: Imputer, row: int) -> tuple[Array, Array]:
         """Iᵀφ and f(x − I) for each perturbation of one image, float64 [M] each."""
         x, rng = one.x[0], np.random.default_rng([self.seed, int(one.rows[0])])
-        phi, target = _full_size(one), one.score(self.gradient_of)
+        target = one.score(self.gradient_of)
+        if one.part is not None:
+            out = runs_of(one.values.shape[1])
+            if self.n_samples is not None and self.n_samples < len(out):
+                out = out[rng.choice(len(out), self.n_samples, replace=False)]
+            return without(one.model, imputer, target, one.heat[0], one.part.units, out)
+        phi = _full_size(one)
         if self.perturbation == "square":
             windows = _windows(x.shape[1], x.shape[2])
             if self.n_samples is not None:
@@ -185,6 +197,35 @@ def _squares(
     return told, perturbed_scores(probe, imputer.x[row : row + 1], target, owner, make)
 
 
+def runs_of(words: int) -> NDArray[np.bool_]:
+    """Every run of one to five neighbouring words, bool [S, words]."""
+    place = np.arange(words)
+    runs = [
+        (place >= start) & (place < start + length)
+        for length in range(1, min(words, 5) + 1)
+        for start in range(words - length + 1)
+    ]
+    return np.array(runs)
+
+
+def without(
+    probe: Probe, imputer: Imputer, target: TargetLike, phi: Array, regions: Array, out: Array
+) -> tuple[Array, Array]:
+    """Sum of phi [M] over each set of regions, and the score of one input without it.
+
+    Args:
+        imputer: of that input alone.
+        regions: int64, like the input; which region each of its parts belongs to.
+        out: bool [S, M], the sets.
+    """
+    owner = np.zeros(len(out), np.int64)
+    scores = perturbed_scores(
+        probe, imputer.x, target, owner,
+        lambda rows: imputer.images(owner[rows], ~out[rows][:, regions]),
+    )  # fmt: skip
+    return out @ np.asarray(phi, np.float64), scores
+
+
 @register_evaluator(
     "completeness",
     higher_is_better=False,
@@ -227,6 +268,7 @@ class Completeness(Evaluator):
     paper="Bhatt, Weller, Moura: Evaluating and Aggregating Feature-based Model Explanations, 2020",
     url="https://arxiv.org/abs/2005.00631",
     random=True,
+    inputs=("pictures", "text"),
 )
 class LocalFidelity(Evaluator):
     """Correlation between the relevance of a random set of patches and the score lost without it.
@@ -234,8 +276,8 @@ class LocalFidelity(Evaluator):
     Pearson's, in [-1, 1]: 1 where the map, on some scale, foretells every loss.
 
     Args:
-        n_samples: sets of patches for each image.
-        share: how much of the picture a set takes out.
+        n_samples: sets of patches for each image, or of words for each text.
+        share: how much of the picture, or of the words, a set takes out.
         patch: side of a patch in pixels; None is a fourteenth of the short edge.
 
     Raises:
@@ -257,10 +299,9 @@ class LocalFidelity(Evaluator):
             )
 
     def evaluate_case(self, case: Case) -> Evaluation:
-        n, (height, width) = len(case.x), case.x.shape[2:]
-        patch = max(1, min(height, width) // 14) if self.patch is None else self.patch
-        regions = grid_regions(height, width, patch)
-        count = int(regions.max()) + 1
+        n, regions = len(case.x), case.regions(self.patch)
+        relevance = case.relevance(regions)
+        count = relevance.shape[1]
         taken = max(1, round(self.share * count))
         out = np.zeros((n, self.n_samples, count), bool)
         for i, row in enumerate(case.rows):
@@ -277,13 +318,14 @@ class LocalFidelity(Evaluator):
         target = case.score(self.gradient_of)
         scores = perturbed_scores(case.model, case.x, target, owner, make)
         lost = case.model.scores(case.x, target)[:, None] - scores.reshape(n, -1)
-        told = np.einsum("nsr,nr->ns", out, region_sums(case.heat, regions))
+        told = np.einsum("nsr,nr->ns", out, relevance)
         values, flags = np.full(n, np.nan), {}
         for i in range(n):
             if min(np.ptp(told[i]), np.ptp(lost[i])) > 0:
                 values[i] = np.corrcoef(told[i], lost[i])[0, 1]
             else:
-                flags[i] = "the map or the score is the same for all sets of patches"
+                parts = "patches" if case.part is None else "words"
+                flags[i] = f"the map or the score is the same for all sets of {parts}"
         return self.result(values, flags=flags)
 
 
