@@ -14,6 +14,7 @@ from .attention import (
     GACVInterpreter,
     RolloutInterpreter,
 )
+from .attention_bimodal import GAInterpreter
 from .attention_path import BTCVInterpreter, TAMInterpreter
 from .base import Attribution, Interpreter
 from .consensus import ConsensusInterpreter
@@ -39,6 +40,7 @@ from .integrated_gradients import IntegratedGradientsInterpreter, IntGradCVInter
 from .kernel_shap import KernelSHAPInterpreter
 from .lime import LIMEInterpreter
 from .lime_compat import LIMECVInterpreter
+from .lime_text import LIMENLPInterpreter
 from .lrp import (
     Audit,
     DeepTaylorInterpreter,
@@ -48,6 +50,7 @@ from .lrp import (
 )
 from .noise_tunnel import NoiseTunnel
 from .norm_lime import NormLIMECVInterpreter
+from .norm_lime_text import NormLIMENLPInterpreter
 from .occlusion import OcclusionInterpreter
 from .partition_shap import PartitionSHAPInterpreter
 from .path_images import PathImages
@@ -62,6 +65,15 @@ from .smooth_grad import (
     VarGradInterpreter,
 )
 from .sobol import SobolInterpreter
+from .text_compat import (
+    BTNLPInterpreter,
+    GANLPInterpreter,
+    GradShapNLPInterpreter,
+    IntGradNLPInterpreter,
+    SmoothGradNLPInterpreter,
+    TextInterpreter,
+)
+from .transformer_lrp import TransformerLRPInterpreter
 
 __all__ = [
     "AblationCAMInterpreter",
@@ -69,6 +81,7 @@ __all__ = [
     "Attribution",
     "Audit",
     "BTCVInterpreter",
+    "BTNLPInterpreter",
     "CAMInterpreter",
     "ConsensusInterpreter",
     "DeconvnetInterpreter",
@@ -80,11 +93,14 @@ __all__ = [
     "ExtremalPerturbationInterpreter",
     "FeatureAblationInterpreter",
     "GACVInterpreter",
+    "GAInterpreter",
+    "GANLPInterpreter",
     "GLIMECVInterpreter",
     "GLIMEInterpreter",
     "GradCAMInterpreter",
     "GradCAMPlusPlusInterpreter",
     "GradShapCVInterpreter",
+    "GradShapNLPInterpreter",
     "GradientInterpreter",
     "GuidedBPInterpreter",
     "GuidedGradCAMInterpreter",
@@ -93,6 +109,7 @@ __all__ = [
     "InputGradientInterpreter",
     "InputOutputInterpreter",
     "IntGradCVInterpreter",
+    "IntGradNLPInterpreter",
     "IntegratedGradientsInterpreter",
     "IntermediateGradientInterpreter",
     "IntermediateLayerInterpreter",
@@ -100,11 +117,13 @@ __all__ = [
     "KernelSHAPInterpreter",
     "LIMECVInterpreter",
     "LIMEInterpreter",
+    "LIMENLPInterpreter",
     "LRPCVInterpreter",
     "LRPInterpreter",
     "LayerCAMInterpreter",
     "NoiseTunnel",
     "NormLIMECVInterpreter",
+    "NormLIMENLPInterpreter",
     "OcclusionInterpreter",
     "PartitionSHAPInterpreter",
     "PathImages",
@@ -118,10 +137,13 @@ __all__ = [
     "SmoothGradCVInterpreter",
     "SmoothGradInterpreter",
     "SmoothGradInterpreterV2",
+    "SmoothGradNLPInterpreter",
     "SmoothGradSquaredInterpreter",
     "SobolInterpreter",
     "TAMInterpreter",
+    "TextInterpreter",
     "TransformerInterpreter",
+    "TransformerLRPInterpreter",
     "VarGradInterpreter",
     "XGradCAMInterpreter",
     "explain_with",

@@ -25,7 +25,9 @@ __all__ = [
     "aggregated",
     "checked_explanation",
     "clustered",
+    "gathered",
     "region_features",
+    "save_dictionary",
 ]
 
 Array = NDArray[Any]
@@ -129,8 +131,7 @@ class GlobalWeights(dict[int, dict[int, float]]):
         content: dict[Any, Any] = {label: dict(each) for label, each in self.items()}
         if isinstance(self.clusters, LayerClusters):
             content[_CLUSTERS] = vars(self.clusters)
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, np.array(content, object), allow_pickle=True)
+        save_dictionary(path, content)
 
     def clusters_of(
         self, probe: Probe, x: Array, pictures: Picture, regions: Sequence[Regions]
@@ -224,18 +225,39 @@ def _centres(features: NDArray[np.float32], most: int) -> NDArray[np.float32]:
     return np.asarray(fitted.cluster_centers_, np.float32)
 
 
+def save_dictionary(path: str | os.PathLike[str], content: dict[Any, Any]) -> None:
+    """Write a dictionary as `numpy.save` does, beside its place first."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, np.array(content, object), allow_pickle=True)
+
+
 def aggregated(
     explanations: Sequence[Mapping[str, Any]],
     clusters: Sequence[NDArray[np.int64]],
     how: Aggregation = "normlime",
 ) -> dict[int, dict[int, float]]:
-    """Mean weight of each cluster of regions for each class.
+    """Mean weight of each cluster of regions for each class, of what `gathered` gives."""
+    return {
+        label: {cluster: sum(sizes) / len(sizes) for cluster, sizes in sorted(each.items())}
+        for label, each in sorted(gathered(explanations, clusters, how).items())
+    }
+
+
+def gathered(
+    explanations: Sequence[Mapping[str, Any]],
+    clusters: Sequence[NDArray[np.int64]],
+    how: Aggregation = "normlime",
+    *,
+    positive: bool = False,
+) -> dict[int, dict[int, list[float]]]:
+    """What regions of each cluster weigh for each class.
 
     Args:
         explanations: LIME's results, with "lime_weights" {class: [(region, weight)]}.
         clusters: of the regions of each.
-        how: what the mean is of: "normlime", w² / Σ|w| (Ahern et al., 2019); "avg", |w| (van der
-            Linden et al., 2019); "square", w².
+        how: "normlime", w² / Σ|w| (Ahern et al., 2019); "avg", |w| (van der Linden et al., 2019);
+            "square", w².
+        positive: leave out regions of which w is not above 0; Σ|w| is over all.
     """
     found: dict[int, dict[int, list[float]]] = {}
     take: Any = {
@@ -246,13 +268,11 @@ def aggregated(
     for explanation, of in zip(explanations, clusters, strict=True):
         for label, pairs in explanation["lime_weights"].items():
             whole = sum(abs(weight) for _, weight in pairs) or 1.0
+            one = found.setdefault(label, {})
             for region, weight in pairs:
-                one = found.setdefault(label, {})
-                one.setdefault(int(of[region]), []).append(take(weight, whole))
-    return {
-        label: {cluster: sum(sizes) / len(sizes) for cluster, sizes in sorted(each.items())}
-        for label, each in sorted(found.items())
-    }
+                if weight > 0 or not positive:
+                    one.setdefault(int(of[region]), []).append(take(weight, whole))
+    return found
 
 
 def checked_explanation(given: Any, where: str) -> dict[str, Any]:

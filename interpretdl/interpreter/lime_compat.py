@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..data_processor.readers import preprocess_save_path
 from ..errors import InputError, ResourceError, TargetError, warn
 from ..explanation import Explanation
 from ..perturbation import Imputer, Regions, regions_of
+from ..probe import Probe
 from ..progress import progress_bar
 from ..targets import ClassScore, check_labels, target_of
 from .abc_interpreter import InputOutputInterpreter
@@ -30,7 +31,7 @@ from .compat import softmax
 from .lime import Fitting, LIMEInterpreter, least_squares, proximity, subsets, warn_undetermined
 from .sampling import counts, generator
 
-__all__ = ["LIMECVInterpreter", "Results", "plainly"]
+__all__ = ["ClassesLIME", "LIMECVInterpreter", "Results", "plainly"]
 
 Results = dict[str, Any]
 Fits = Callable[[Array, NDArray[np.uint8], NDArray[np.int64], list[int]], list[Fitting]]
@@ -39,7 +40,99 @@ and the classes to a fitting for each class."""
 _WIDTH = 0.25
 
 
-class LIMECVInterpreter(LIMEInterpreter, InputOutputInterpreter):
+class ClassesLIME(LIMEInterpreter, InputOutputInterpreter):
+    """Base of LIME of probabilities of one class or several, fitted to the same samples.
+
+    Args:
+        model, device: see `Interpreter`.
+        random_seed: of the samples of `interpret`; None is 0. The same call gives the same weights.
+        options: by name, `Interpreter`'s other arguments.
+
+    Attributes:
+        lime_results: of the last `interpret`; a list where several items were given.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        device: str | None = None,
+        random_seed: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, device, **options)
+        self.random_seed = 0 if random_seed is None else random_seed
+        generator(self.random_seed, 0)  # which looks at it
+        self.lime_results: Any = {}
+
+    def _chosen(self, given: Any, outputs: Array) -> list[int]:
+        """The classes asked for; none where the likeliest are wanted."""
+        if outputs.ndim != 2:
+            raise TargetError(
+                f"the model's output is {list(outputs.shape)}, not [N, K], so there is no class to "
+                "take; pick a part of it with output="
+            )
+        if given is None:
+            return []
+        names = self.subject.names(outputs.shape[1])
+        given = given.numpy() if hasattr(given, "numpy") else given
+        given = np.ravel(given).tolist() if isinstance(given, np.ndarray) else given
+        each = list(given) if isinstance(given, list | tuple) else [given]
+        targets = [target_of(one, "probability", names, 1, [0]) for one in each]
+        if not targets or not all(isinstance(one, ClassScore) for one in targets):
+            raise TargetError(f"give one class or several; got {given!r}")
+        labels = [int(one.labels) for one in targets if isinstance(one, ClassScore)]
+        check_labels(np.array(labels), outputs.shape[1])
+        return list(dict.fromkeys(labels))
+
+    def _fitted(
+        self,
+        probe: Probe,
+        make: Callable[[NDArray[np.bool_]], Array],
+        players: int,
+        rng: np.random.Generator,
+        likely: NDArray[np.float64],
+        fittings: Mapping[int, Fitting],
+        samples: int,
+        most: int,
+    ) -> tuple[Results, dict[int, NDArray[np.float64]]]:
+        """An item's probabilities and R² for some classes, and the weights of its players, [M].
+
+        Args:
+            probe: runs the model.
+            make: inputs of rows bool [n, M], of which the players of 0 are filled.
+            rng: of the samples.
+            likely: [K], the item's own probabilities.
+            fittings: of each class.
+            samples: the item itself included.
+            most: in one run of the model.
+        """
+        labels = list(fittings)
+        z = np.ones((1, players), bool)
+        z = np.concatenate([z, subsets(rng, samples - 1, players)])
+        y = np.empty((samples, len(labels)))
+        y[0], start = likely[labels], 1
+        x = make(z[:1])
+        bar: Any
+        with progress_bar(samples - 1, self.info.name, "evaluation") as bar:
+            while start < samples:
+                size = min(most, probe.batch_plan(x, gradient=False))
+                rows = slice(start, min(samples, start + size))
+                y[rows] = softmax(probe.logits(make(z[rows])))[:, labels]
+                bar.update(rows.stop - start)
+                start = rows.stop
+        results: Results = {
+            "probability": {label: float(likely[label]) for label in labels}, "r2_scores": {},
+        }  # fmt: skip
+        weights = {}
+        for (label, fit), scores in zip(fittings.items(), y.T, strict=True):
+            fitted = fit(z, scores, proximity(z, _WIDTH))
+            results["r2_scores"][label] = fitted.r2
+            weights[label] = fitted.weights
+        warn_undetermined(fitted, z)
+        return results, weights
+
+
+class LIMECVInterpreter(ClassesLIME):
     """LIME of a picture's probabilities, for one class or several, with InterpretDL's arguments.
 
     `interpret` fits all classes to the same samples and gives weights by region. `explain` is
@@ -55,18 +148,6 @@ class LIMECVInterpreter(LIMEInterpreter, InputOutputInterpreter):
             [H, W, 3], "segmentation": int64 [H, W], "r2_scores": {class: r²}, "lime_weights":
             {class: [(region, weight)]}}; a list of these where several pictures were given.
     """
-
-    def __init__(
-        self,
-        model: Any,
-        device: str | None = None,
-        random_seed: int | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(model, device, **options)
-        self.random_seed = 0 if random_seed is None else random_seed
-        generator(self.random_seed, 0)  # which looks at it
-        self.lime_results: Any = {}
 
     def interpret(  # type: ignore[override]  # InterpretDL's arguments
         self,
@@ -168,70 +249,21 @@ class LIMECVInterpreter(LIMEInterpreter, InputOutputInterpreter):
             for i, likely in enumerate(softmax(outputs).astype(np.float64)):
                 labels = chosen or np.argsort(-likely, kind="stable")[:top_k].tolist()
                 fittings = fits(x[i : i + 1], pictures[i], cut[i], labels)
-                z = np.ones((1, int(cut[i].max()) + 1), bool)
-                z = np.concatenate(
-                    [z, subsets(generator(self.random_seed, i), samples - 1, z.shape[1])]
-                )
-                y = self._probabilities(imputer, i, z[1:], cut[i], labels, most)
-                y = np.concatenate([likely[None, labels], y])
-                results: Results = {
-                    "probability": {label: float(likely[label]) for label in labels},
-                    "input": pictures[i],
-                    "segmentation": cut[i],
-                    "r2_scores": {},
-                    "lime_weights": {},
-                }
-                for label, fit, scores in zip(labels, fittings, y.T, strict=True):
-                    fitted = fit(z, scores, proximity(z, _WIDTH))
-                    order = np.argsort(-np.abs(fitted.weights), kind="stable").tolist()
-                    results["r2_scores"][label] = fitted.r2
-                    results["lime_weights"][label] = [(j, float(fitted.weights[j])) for j in order]
-                warn_undetermined(fitted, z)
+
+                def make(z: NDArray[np.bool_], i: int = i) -> Array:
+                    return imputer.images(np.full(len(z), i), z[:, cut[i]])
+
+                rng = generator(self.random_seed, i)
+                results, weights = self._fitted(
+                    self.probe, make, int(cut[i].max()) + 1, rng, likely,
+                    dict(zip(labels, fittings, strict=True)), samples, most,
+                )  # fmt: skip
+                results |= {"input": pictures[i], "segmentation": cut[i], "lime_weights": {}}
+                for label, each in weights.items():
+                    order = np.argsort(-np.abs(each), kind="stable").tolist()
+                    results["lime_weights"][label] = [(j, float(each[j])) for j in order]
                 found.append(results)
         return found, outputs
-
-    def _chosen(self, given: Any, outputs: Array) -> list[int]:
-        """The classes asked for; none where the likeliest are wanted."""
-        if outputs.ndim != 2:
-            raise TargetError(
-                f"the model's output is {list(outputs.shape)}, not [N, K], so there is no class to "
-                "take; pick a part of it with output="
-            )
-        if given is None:
-            return []
-        names = self.subject.names(outputs.shape[1])
-        given = given.numpy() if hasattr(given, "numpy") else given
-        given = np.ravel(given).tolist() if isinstance(given, np.ndarray) else given
-        each = list(given) if isinstance(given, list | tuple) else [given]
-        targets = [target_of(one, "probability", names, 1, [0]) for one in each]
-        if not targets or not all(isinstance(one, ClassScore) for one in targets):
-            raise TargetError(f"interpret_class must be one class or several; got {given!r}")
-        labels = [int(one.labels) for one in targets if isinstance(one, ClassScore)]
-        check_labels(np.array(labels), outputs.shape[1])
-        return list(dict.fromkeys(labels))
-
-    def _probabilities(
-        self,
-        imputer: Imputer,
-        i: int,
-        z: NDArray[np.bool_],
-        regions: NDArray[np.int64],
-        labels: list[int],
-        most: int,
-    ) -> NDArray[np.float64]:
-        """Probabilities of classes with the regions of z = 0 filled, [n, classes]."""
-        found = np.empty((len(z), len(labels)))
-        x, start = imputer.x[i : i + 1], 0
-        bar: Any
-        with progress_bar(len(z), self.info.name, "evaluation") as bar:
-            while start < len(z):
-                size = min(most, self.probe.batch_plan(x, gradient=False))
-                rows = slice(start, min(len(z), start + size))
-                images = imputer.images(np.full(rows.stop - start, i), z[rows][:, regions])
-                found[rows] = softmax(self.probe.logits(images))[:, labels]
-                bar.update(rows.stop - start)
-                start = rows.stop
-        return found
 
 
 def plainly(

@@ -6,7 +6,7 @@ import io
 import os
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ from .global_weights import Clusters, GlobalWeights, checked_explanation
 from .lime_compat import LIMECVInterpreter, Results, plainly
 from .sampling import counts
 
-__all__ = ["NormLIMECVInterpreter"]
+__all__ = ["MADE", "Kept", "NormLIMECVInterpreter", "free_path"]
 
-_MADE = "made"
+MADE = "made"
 """Beside LIME's results in the file of them: with which model and options they were made."""
 
 
@@ -76,9 +76,10 @@ class NormLIMECVInterpreter(LIMECVInterpreter):
             [image_paths] if isinstance(image_paths, str | os.PathLike) else list(image_paths)
         )
         if save_path is not None:
-            save_path = _free(os.fspath(save_path))
+            save_path = free_path(os.fspath(save_path))
             check_writable(save_path, (".npy",))
-        kept = _Kept(temp_data_file, self.model, num_samples, self.random_seed)
+        made = (self.model, num_samples, self.random_seed)
+        kept = Kept(temp_data_file, *made, check=checked_explanation)
         self.all_lime_weights: dict[str, Results] = {}
         bar: Any
         try:
@@ -102,12 +103,15 @@ class NormLIMECVInterpreter(LIMECVInterpreter):
         return weights
 
     def _one(
-        self, picture: Any, name: str, kept: _Kept, num_samples: int, batch_size: int
+        self, picture: Any, name: str, kept: Kept, num_samples: int, batch_size: int
     ) -> Results | None:
         """LIME's results on a picture, from the file or computed; None if there can be none."""
         try:
             batch = self.subject.read(picture)
-            results = kept.get(name, batch.images[0] if batch.images is not None else None)
+            seen = batch.images[0] if batch.images is not None else ()
+            results = kept.get(
+                name, lambda entry: MADE not in entry or np.array_equal(entry["input"], seen)
+            )
             if results is None:
                 results = self._results(batch, None, 1, num_samples, batch_size, None, plainly)[0][
                     0
@@ -121,19 +125,26 @@ class NormLIMECVInterpreter(LIMECVInterpreter):
         return results
 
 
-class _Kept:
+class Kept:
     """LIME's results in a file, saved whenever that takes less than a tenth of the time since.
 
     Args:
         path: of a .npz file; None: nothing is kept.
         model, samples, seed: what they are made with.
+        check: looks at one that is read, with words for where it stands.
 
     Raises:
         InputError, ResourceError: a file that holds something else, or cannot be written.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None, model: Any, samples: int, seed: int
+        self,
+        path: str | os.PathLike[str] | None,
+        model: Any,
+        samples: int,
+        seed: int,
+        *,
+        check: Callable[[Any, str], dict[str, Any]],
     ) -> None:
         self._path = None if path is None else os.fspath(path)
         self._entries: dict[str, dict[str, Any]] = {}
@@ -146,27 +157,28 @@ class _Kept:
         self._made = digest(digest_of_model(model), samples, seed)
         if os.path.exists(self._path):
             self._entries = {
-                name: checked_explanation(each, f"{name} in {self._path}")
+                name: check(each, f"{name} in {self._path}")
                 for name, each in read_dictionaries(self._path).items()
             }
 
-    def get(self, name: str, picture: Any) -> Results | None:
-        entry = self._entries.get(encodable(name))
-        if entry is None:
+    def get(self, name: str, fits: Callable[[dict[str, Any]], bool]) -> Results | None:
+        """The results of that name where they are there, made like this and `fits` says so."""
+        entry = self._entries.get(_key(name))
+        if entry is None or not fits(entry):
             return None
-        if _MADE not in entry:
+        if MADE not in entry:
             warn(
-                f"{self._path} does not say with which model the explanation of {name} was made; "
+                f"{self._path} does not say with which model that of {name[:200]} was made; "
                 "it is taken for this one's. Delete the file to have it computed again"
             )
-        elif entry[_MADE] != self._made or not np.array_equal(entry["input"], picture):
+        elif entry[MADE] != self._made:
             return None
-        return {key: value for key, value in entry.items() if key != _MADE}
+        return {key: value for key, value in entry.items() if key != MADE}
 
     def put(self, name: str, results: Results) -> None:
         if self._path is None:
             return
-        self._entries[encodable(name)] = {**results, _MADE: self._made}
+        self._entries[_key(name)] = {**results, MADE: self._made}
         self._changed = True
         if time.monotonic() - self._saved > 10 * self._took:
             self.save()
@@ -192,7 +204,13 @@ def _name(picture: Any, i: int) -> str:
     return os.fspath(picture) if isinstance(picture, str | os.PathLike) else f"input {i}"
 
 
-def _free(path: str) -> str:
+def _key(name: str) -> str:
+    """A name as an archive can have it."""
+    name = encodable(name)
+    return name if len(name) <= 1000 and "\0" not in name else digest(name)
+
+
+def free_path(path: str) -> str:
     """The path, or the first of path-0, path-1 … that is not there."""
     stem, ending = os.path.splitext(path)
     names = (f"{stem}-{i}{ending}" for i in range(10**9))

@@ -122,11 +122,13 @@ def test_a_gpu_that_is_not_there(toy: Any) -> None:
     assert method.device == "cpu"
 
 
-def test_the_class_on_the_page_works(root: Path, toy: Any) -> None:
+def test_what_is_on_the_page_works(root: Path, toy: Any) -> None:
     page = (root / "docs" / "compatibility.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
-    exec(block, names)  # noqa: S102 - the page's own
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)  # noqa: S102 - the page's own
+    assert names["values"].shape == (1, 5, 16)
+    assert [len(pairs) for pairs in names["weights"].values()] == [5]
     model = toy()
     found = names["TwoScales"](model, "cpu").interpret(X, noise=0)
     expected = gradient_of(model, X, softmax(model, X).argmax(axis=1))

@@ -66,6 +66,10 @@ def test_first_classes_are_there() -> None:
     assert {"SmoothGradInterpreter", "IntegratedGradientsInterpreter", "GradCAMInterpreter"} <= set(
         THERE
     )
+    pictures = ("Rollout", "TAM", "GACV", "BTCV", "LIMECV", "GLIMECV", "NormLIMECV", "Consensus")
+    texts = ("LIME", "NormLIME", "IntGrad", "SmoothGrad", "GradShap", "GA", "BT")  # own test files
+    names = (*pictures, *(f"{name}NLP" for name in texts))
+    assert not [name for name in names if not hasattr(it, f"{name}Interpreter")]
 
 
 @pytest.mark.parametrize("name", THERE)
