@@ -216,7 +216,7 @@ def test_the_example_runs(name: str, folder: Path) -> None:
     assert names["found"].values.any()
 
 
-@pytest.mark.parametrize("page", ["own_model", "any_function", "batches", "offline"])
+@pytest.mark.parametrize("page", ["own_model", "any_function", "batches", "offline", "texts"])
 def test_the_how_to_runs(page: str, folder: Path) -> None:
     names: dict[str, Any] = {}
     text = text_of(DOCS / "how_to" / f"{page}.md")
