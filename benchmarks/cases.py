@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
-MODELS = ("efficientnet_lite0", "resnet50", "vgg16")
+MODELS = ("efficientnet_lite0", "resnet50", "vgg16", "deit_tiny_patch16_224")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ def cases(quick: bool, only: str | None) -> list[Case]:
 
 
 def _of(model: str, quick: bool) -> Iterator[Case]:
+    if model.startswith("deit"):
+        yield from _of_transformer(model)
+        return
     small, large = model == "efficientnet_lite0", model == "vgg16"
     many = 16 if quick or large else 50
     channels = 48 if quick or large else 640 if small else 64
@@ -78,6 +81,16 @@ def _of(model: str, quick: bool) -> Iterator[Case]:
     yield Case("ablation_cam", model, 1, channels, cam, 0.5, 0.0, alike=False)
     yield Case("deletion", model, 8 if small else 4, 20, "torch", 0.5)
     yield Case("dissection", model, 1, 32 if quick else 48, floor=2.0)
+
+
+def _of_transformer(model: str) -> Iterator[Case]:
+    """Their floor is one gradient, the forward pass included."""
+    yield Case("gradient", model, 8)
+    for rule in ("attn_lrp", "cp_lrp"):
+        for batch in (1, 8):
+            yield Case(f"lrp_{rule}", model, batch, floor=2.5)
+    for method in ("rollout", "generic_attention", "attention_gradient"):
+        yield Case(method, model, 8, floor=1.3)
 
 
 _PASSES = "Paddle's own passes take nearly all of it: the floor is above the goal or close to it."

@@ -11,6 +11,7 @@ import interpretdl as it
 
 ASSETS = Path(__file__).parents[1] / "assets"
 LAYERS = {"resnet50": "layer4", "vgg16": "features.29", "efficientnet_lite0": "relu1"}
+LAYERS["deit_tiny_patch16_224"] = "blocks.11.norm1"
 BATCH = 8
 WINDOWS = {169: (32, 16), 49: (32, 32)}
 """For a number of windows their side and stride in pixels."""

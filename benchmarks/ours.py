@@ -15,12 +15,15 @@ import interpretdl as it
 from .inputs import LAYERS, WINDOWS, model_of
 from .worker import Work
 
+ATTENTION = ("rollout", "generic_attention", "attention_gradient")
 CAMS = ("grad_cam", "grad_cam_plus_plus", "layer_cam")
 LRP = {
     "lrp_epsilon": {"gradient": 1},
     "lrp_epsilon_plus": {"gradient": 1, "forward": 1},
     "lrp_epsilon_alpha2_beta1": {"gradient": 2, "forward": 1},
     "lrp_epsilon_gamma_box": {"gradient": 2, "forward": 1},
+    "lrp_attn_lrp": {"gradient": 1},
+    "lrp_cp_lrp": {"gradient": 1},
 }
 """Passes an image where inputs are not negative: the layers' own forward pass, and one forward and
 one backward pass through each changed weight: one for z⁺, two for αβ and for γ."""
@@ -44,7 +47,7 @@ def prepared(folder: Path, case: dict[str, Any], threads: int) -> Work:
     if method in LRP:
         passes = {kind: count * n for kind, count in LRP[method].items()}
         return attribution("lrp", passes, composite=method.removeprefix("lrp_"))
-    if method in ("gradient", "guided_bp"):
+    if method in ("gradient", "guided_bp", *ATTENTION):
         return attribution(method, {"gradient": n})
     if method == "deep_lift":
         return attribution(method, {"gradient": n, "forward": n})

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ..errors import InputError, UnsupportedModelError
 from ..probe import Attention
 from ..registry import register
-from ..targets import ScoreKind, TargetLike
+from ..targets import ScoreKind, TargetLike, take
 from .abc_interpreter import named_layers
+from .attribution import joined
 from .base import Array, Attribution, Interpreter
 
 __all__ = [
@@ -29,6 +30,19 @@ __all__ = [
 
 class AttentionMethod(Interpreter):
     """Base of methods that look at attention, which is met at the softmax as the model runs."""
+
+    def _attributed(self, x: Array, target: TargetLike, options: dict[str, Any]) -> Attribution:
+        """As many items at a time as are run at once: attention is large, their maps are not."""
+        results: list[Attribution] = []
+        done = 0
+        with self.probe.many(len(x), gradient=True):
+            while done < len(x):
+                planned = self.probe.batch_plan(x) if results else 1
+                rows = np.arange(done, min(len(x), done + planned))
+                part = take(target, rows)
+                results.append(super()._attributed(x[rows], part, options))
+                done += len(rows)
+        return joined(results)
 
     def _attention(self, x: Array, target: TargetLike, pattern: str | None = None) -> Attention:
         """Attention of every layer; with a pattern, what the layers of such names give.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Attribution"]
+__all__ = ["Attribution", "joined"]
 
 Array = NDArray[Any]
 
@@ -28,3 +30,19 @@ class Attribution:
     diagnostics: dict[str, Any] = field(default_factory=dict)
     signed: bool | None = None
     outputs: Array | None = None
+
+
+def joined(parts: Sequence[Attribution]) -> Attribution:
+    """Results of consecutive items as one."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    facts = {
+        name: np.concatenate([part.diagnostics[name] for part in parts])
+        if isinstance(value, np.ndarray)
+        else value
+        for name, value in first.diagnostics.items()
+    }
+    outputs = [part.outputs for part in parts if part.outputs is not None]
+    values = np.concatenate([part.values for part in parts])
+    return Attribution(values, facts, first.signed, np.concatenate(outputs) if outputs else None)

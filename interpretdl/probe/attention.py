@@ -12,10 +12,10 @@ import paddle.nn.functional as F
 from numpy.typing import NDArray
 
 from ..errors import UnsupportedModelError
-from .hooks import Tensor
+from .hooks import Tensor, to_numpy
 from .operations import Operation, intercepted
 
-__all__ = ["Attention", "attending", "check_met"]
+__all__ = ["Attention", "attending", "check_met", "let_go"]
 
 Array = NDArray[Any]
 
@@ -64,6 +64,14 @@ class Attention:
             parts[0].size,
             parts[0].positions,
         )
+
+
+def let_go(tensors: list[Any]) -> list[Array]:
+    """Tensors as arrays; each one's memory is free before the next is copied."""
+    found = []
+    while tensors:
+        found.append(to_numpy(tensors.pop(0)))
+    return found
 
 
 @contextlib.contextmanager

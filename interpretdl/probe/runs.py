@@ -20,7 +20,7 @@ from ..errors import (
 from ..targets import ClassScore, TargetLike, checked_score, scores_of, take
 from ..targets.scores import labels_of
 from ..tensors import from_numpy
-from .attention import Attention, attending, check_met
+from .attention import Attention, attending, check_met, let_go
 from .batches import BatchPlan
 from .engine import Engine, EngineKind, GradientEngine
 from .hooks import (
@@ -309,8 +309,8 @@ class Runs:
                 score = checked_score(target, rows, output)
                 found.scores = to_numpy(score)
                 start = active.start(score) if active else score
-                found.gradients = list(map(to_numpy, gradients_at(tensors, start)))
-            found.maps = list(map(to_numpy, tensors))
+                found.gradients = let_go(gradients_at(tensors, start))
+            found.maps = let_go(tensors)
             if self._within is not None:
                 found.keep(self._within.positions, heads=heads)
         return found
