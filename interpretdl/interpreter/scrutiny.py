@@ -81,10 +81,10 @@ def _why_empty(explanation: Explanation, info: MethodInfo, i: int) -> str:
             f"the class's probability is {p:.3g}, where it no longer changes with the input; "
             "take gradient_of='logit'"
         )
-    if info.needs_layer and not explanation.signed:
+    if info.needs_layer:
+        silent = "" if explanation.signed else "no position of the layer speaks for the class, or "
         return (
-            "no position of the layer speaks for the class, or the score does not depend on the "
-            "layer; name another with target_layer_name="
+            f"{silent}the score does not depend on the layer; name another with target_layer_name="
         )
     return (
         "the score does not depend on the input. A detach() in the model, a constant input, units "
