@@ -21,7 +21,7 @@ from paddle import nn
 import interpretdl as it
 from interpretdl.probe import Probe, engine, program
 from interpretdl.testing import differences, state_of
-from tests.unit.test_model_families import FAMILIES, build, output_of
+from tests.unit.test_model_families import FAMILIES, build
 
 Toy = Callable[..., Any]
 X = np.random.default_rng(0).normal(size=(5, 3, 16, 16)).astype(np.float32)
@@ -67,10 +67,10 @@ def test_every_family(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     the program may be off, or 4 times what the layers are.
     """
     monkeypatch.setitem(engine._WITHIN, "onednn", 10)
-    model, x, _ = build(name)
+    case = build(name)
+    model, x, given = case.model, case.x, case.options()
     x = np.concatenate([x, x[::-1], x * 0.5])
     before = state_of(model)
-    given: dict[str, Any] = {"output": output_of(name), "batch_size": 2}
     layers, fast = (Probe(model, engine=kind, **given) for kind in ("dygraph", "onednn"))
     last = layers.last_spatial_layer(x)
     expected = layers.forward(x, it.ClassScore(3), [last])

@@ -14,7 +14,7 @@ from paddle.nn import functional as F
 import interpretdl as it
 from interpretdl.probe import Probe, engine, gradient_program
 from interpretdl.testing import differences, state_of
-from tests.unit.test_model_families import FAMILIES, build, output_of
+from tests.unit.test_model_families import FAMILIES, build
 
 Toy = Callable[..., Any]
 X = np.random.default_rng(0).normal(size=(5, 3, 16, 16)).astype(np.float32)
@@ -103,10 +103,10 @@ def test_every_family(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights amplify rounding, and put activations on the other side of kinks: what is
     exact is tested above.
     """
-    model, x, _ = build(name)
+    case = build(name)
+    model, x, given = case.model, case.x, case.options()
     x = np.concatenate([x, x[::-1], x * 0.5])
     before = state_of(model)
-    given: dict[str, Any] = {"output": output_of(name), "batch_size": 2}
     with monkeypatch.context() as patch:
         patch.setattr(engine, "_WORTH_GRADIENTS", 0)
         patch.setattr(engine, "_GRADIENTS", 0)
