@@ -75,7 +75,8 @@ class Seen:
         stack.enter_context(intercepted({"unfold": self._unfolding}))
         for name, layer in self._layers.items():
             # A hook costs as much as a small layer, which a large network has hundreds of.
-            if names is None or name in names or _tells_size(layer):
+            wanted = names is None or _tells_size(layer)
+            if name in (names or ()) or (wanted and not _is_function(layer)):
                 stack.callback(layer.register_forward_post_hook(self._hook(name)).remove)
 
     def grids(self, names: Sequence[str], items: int) -> dict[str, Grid]:
@@ -287,6 +288,11 @@ def _depends(score: Tensor, tensor: Tensor, part: Callable[[Tensor], Tensor]) ->
     if tensor.stop_gradient:
         return False
     return bool((part(gradients_at([tensor], score, more=True)[0]) != 0).any())
+
+
+def _is_function(layer: Any) -> bool:
+    """Whether it stands for a function that an exported model called, and no layer gave."""
+    return getattr(layer, "called_as_function", False)
 
 
 def _format(layer: Any) -> str | None:

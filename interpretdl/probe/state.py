@@ -17,13 +17,15 @@ from paddle.jit.pir_translated_layer import PirTranslatedLayer
 from paddle.jit.translated_layer import TranslatedLayer
 
 from ..errors import InputError, UnsupportedModelError, warn
-from .copies import Copies
+from ..tensors import HALF
+from .copies import Copies, is_program
 from .function import FunctionModel
 
 __all__ = [
     "as_it_was",
     "check_device",
     "check_differentiable",
+    "check_precision",
     "copy_of",
     "is_program",
     "original_of",
@@ -37,6 +39,7 @@ _owner: list[int | None] = [None]  # the thread that runs a model
 # Programs with a backward pass, as a model from paddle.jit.load keeps them for itself.
 _programs: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
 _running: list[Copies] = []
+_told: weakref.WeakSet[Any] = weakref.WeakSet()  # models in half precision
 
 
 @contextlib.contextmanager
@@ -49,7 +52,7 @@ def as_it_was(model: Any) -> Iterator[None]:
     layers, and the global random state is what it was.
 
     Inside another such context of the same model its copy runs on, because making one takes as long
-    as running a small network.
+    as running a small network. Half precision and automatic mixed precision become float32.
 
     Holds the process-wide lock: one explanation at a time.
     """
@@ -69,13 +72,27 @@ def as_it_was(model: Any) -> Iterator[None]:
             _owner[0] = threading.get_ident()
             if outer is None:
                 paddle.nn.Layer.__call__ = _on_the_copy(call)
-            with _differentiable([layer for _, layer in copies.layers]):
+            with (
+                _without_auto_cast(),
+                _differentiable([layer for _, layer in copies.layers]),
+            ):
                 yield
         finally:
             paddle.nn.Layer.__call__ = call
             _owner[0] = outer
             _running.pop()
             paddle.set_rng_state(random_state)
+
+
+@contextlib.contextmanager
+def _without_auto_cast() -> Iterator[None]:
+    """Without the caller's automatic mixed precision. (`amp.auto_cast` leaves its type behind.)"""
+    tracer = paddle.base.framework._dygraph_tracer()
+    level, tracer._amp_level = tracer._amp_level, paddle.base.core.AmpLevel.O0
+    try:
+        yield
+    finally:
+        tracer._amp_level = level
 
 
 def _on_the_copy(call: Any) -> Any:
@@ -112,11 +129,6 @@ def _set_eval(original: Any, layer: Any) -> None:
 
 
 # -- programs --------------------------------------------------------------------------------------
-
-
-def is_program(model: Any) -> bool:
-    """Whether it comes from paddle.jit.load: a program of operations, without layers."""
-    return isinstance(model, TranslatedLayer | PirTranslatedLayer)
 
 
 @contextlib.contextmanager
@@ -187,7 +199,8 @@ def refuse_program(model: Any, what: str) -> None:
     if is_program(model):
         raise UnsupportedModelError(
             f"{what}: the model comes from paddle.jit.load, which gives one program without "
-            "layers. Build the network from its class and load its weights into it"
+            "layers. it.load_exported(path), with the path that paddle.jit.load was given, makes a "
+            "network with layers of it"
         )
 
 
@@ -198,6 +211,22 @@ def place_of(model: Any) -> Any:
     """The paddle place of the model's parameters; of new tensors when it has none."""
     parameter = next(iter(model.parameters()), None)
     return (paddle.empty([0]) if parameter is None else parameter).place
+
+
+def check_precision(model: Any) -> None:
+    """Say once of a model in half precision that it is explained in float32.
+
+    Warns:
+        InterpretWarning: some of its parameters are float16 or bfloat16.
+    """
+    half = {p.dtype for p in model.parameters()} & set(HALF)
+    if half and model not in _told and not is_program(model):
+        _told.add(model)
+        kind = str(half.pop()).removeprefix("paddle.")
+        warn(
+            f"the model's parameters are {kind}: it is explained in float32, in a copy, so scores "
+            f"differ from those in {kind} in the last digits"
+        )
 
 
 def check_device(model: Any, device: str | None) -> None:

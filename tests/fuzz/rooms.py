@@ -176,6 +176,15 @@ def _load_torch(pickled: bytes) -> None:
     _load(file.getvalue())
 
 
+def _load_exported(data: bytes) -> None:
+    program, _, parameters = data.partition(seeds.BETWEEN)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "inference.json"
+        path.write_bytes(program)
+        path.with_suffix(".pdiparams").write_bytes(parameters)
+        it.load_exported(path)
+
+
 # -- values ----------------------------------------------------------------------------------------
 
 _number = st.integers(-3, 6) | st.sampled_from([2**31, 2**62, -(2**63), 10**400])
@@ -339,6 +348,7 @@ ROOMS = {
     "plain_pickles": Room(files("plain pickles"), _load_plain),
     "safetensors": Room(files("safetensors"), lambda data: _load(data, ".safetensors")),
     "explanations": Room(files("explanations"), lambda data: _load(data, ".npz")),
+    "exported": Room(files("exported"), _load_exported),
     "inputs": Room(_array | st.lists(_array | _leaf, max_size=3) | _leaf, _inputs),
     "labels": Room(_value, _label),
     "options": Room(_of_methods(), _options),

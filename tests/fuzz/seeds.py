@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paddle
 from PIL import Image
 
 import interpretdl as it
@@ -115,6 +116,19 @@ def explanations() -> list[bytes]:
     return [_written(explanation.save)]
 
 
+BETWEEN = b"\n--\n"
+
+
+def exported() -> list[bytes]:
+    """A program and its parameters, with `BETWEEN` between them."""
+    with tempfile.TemporaryDirectory() as folder:
+        shape = paddle.static.InputSpec([None, 3, 8, 8], "float32", "x")
+        paddle.jit.save(small_network(), f"{folder}/model", input_spec=[shape])
+        return [
+            BETWEEN.join(Path(folder, f"model{e}").read_bytes() for e in (".json", ".pdiparams"))
+        ]
+
+
 def files(room: str) -> Iterator[bytes]:
     yield from {
         "pictures": pictures,
@@ -123,4 +137,5 @@ def files(room: str) -> Iterator[bytes]:
         "plain pickles": plain_pickles,
         "safetensors": safetensors,
         "explanations": explanations,
+        "exported": exported,
     }[room]()
