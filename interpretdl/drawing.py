@@ -72,6 +72,7 @@ def grid(
         methods=list(titles) if titles is not None else [one.method for one in explanations],
         style=style, colormap=colormap, signed=each, original=original,
         scale=scale or "method", share=share, columns=columns,
+        regions=[one.regions for one in explanations],
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from .views import Views
 __all__ = ["Explanation"]
 
 _FORMAT = "interpretdl explanation 1"
+_KINDS = {"f": "float", "b": "bool"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,6 +48,8 @@ class Explanation(Views):
         sources: where each image came from; empty when that is unknown.
         failures: what could not be read: position in what was given, and why.
         texts: the texts' tokens and words; None where no texts were explained.
+        regions: bool [N, H, W], the part of each image that the score is about, such as a box or a
+            segment, whose outline is drawn; None where it is about the whole.
 
     Raises:
         InputError: shapes or dtypes that do not fit together.
@@ -66,9 +69,10 @@ class Explanation(Views):
     sources: tuple[str, ...] = ()
     failures: dict[int, str] = field(default_factory=dict)
     texts: TextTokens | None = None
+    regions: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("values", "labels", "scores", "images", "probabilities"):
+        for name in ("values", "labels", "scores", "images", "probabilities", "regions"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, np.asarray(getattr(self, name)))
         n = len(self)
@@ -80,6 +84,9 @@ class Explanation(Views):
             self._need("images", self.images, "u", (n, *self.images.shape[1:3], 3), (4,))
             if self.images.dtype != np.uint8:
                 raise InputError(f"images must be uint8; got {self.images.dtype}")
+        if self.regions is not None:
+            like = self.regions if self.images is None else self.images
+            self._need("regions", self.regions, "b", (n, *like.shape[1:3]), (3,))
         if self.texts is not None and self.values.shape[:2] != self.texts.units.shape:
             raise InputError(
                 f"values of texts must be {list(self.texts.units.shape)}, or have one axis more; "
@@ -111,7 +118,7 @@ class Explanation(Views):
         if array.dtype.kind not in kinds or array.ndim not in (ndims or (len(shape),)):
             raise InputError(
                 f"{name} must have {' or '.join(map(str, ndims or (len(shape),)))} axes and be "
-                f"{'float' if kinds == 'f' else 'integer'}; got {array.dtype} {list(array.shape)}"
+                f"{_KINDS.get(kinds, 'integer')}; got {array.dtype} {list(array.shape)}"
             )
         if array.shape != shape:
             raise InputError(f"{name} must be {list(shape)}; got {list(array.shape)}")
@@ -154,6 +161,7 @@ class Explanation(Views):
             sources=self.sources[rows],
             failures={},
             texts=texts,
+            regions=None if self.regions is None else self.regions[rows],
         )
 
     def __iter__(self) -> Iterator[Explanation]:

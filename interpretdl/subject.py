@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .data_processor.readers import Batch, read_arrays, read_images, read_texts
-from .errors import InputError, UnsupportedModelError, warn
+from .errors import ImageReadError, InputError, UnsupportedModelError, warn
 from .hints import check_value
 from .lrp_model import imagenet_class_names
 from .preprocessing import IMAGENET, Preprocessing
@@ -53,6 +54,7 @@ class Subject:
             arrays that cannot be a batch of pictures are then taken as they are.
         text: how texts become inputs; None where it is no texts that are explained.
         part: of a subject that `within_text` gives, what its input is.
+        argument: of several inputs the one that is explained, see `explaining`.
     """
 
     probe: Probe
@@ -61,6 +63,7 @@ class Subject:
     assumed: bool = False
     text: TextPreprocessing | None = None
     part: TextPart | None = None
+    argument: int | str | None = None
 
     @classmethod
     def of(
@@ -167,6 +170,45 @@ class Subject:
         """
         return replace(self, probe=self.probe.at_layer(name), class_names=None)
 
+    def explaining(self, argument: int | str) -> Subject:
+        """The same subject, of whose several inputs this one is explained, the others held fixed.
+
+            subject = it.Subject.of(model, preprocessing=None).explaining("mask")
+            it.GradientInterpreter(subject).explain({"image": x, "mask": mask})
+
+        Args:
+            argument: its position in a tuple of inputs, or its name in a dict. Where nothing is
+                said it is the first array of floats.
+        """
+        check_value("argument", argument, int | str)
+        return replace(self, argument=argument)
+
+    def explained_of(self, inputs: Any) -> int | str | None:
+        """Which of several inputs is explained; None where there is one input.
+
+        Raises:
+            InputError: there is no such input, or it holds no floats.
+        """
+        if not isinstance(inputs, tuple | dict):
+            return None
+        named = dict(inputs) if isinstance(inputs, dict) else dict(enumerate(inputs))
+        floats = [name for name, part in named.items() if part.dtype.kind == "f"]
+        if self.argument is None and floats:
+            return floats[0]
+        if self.argument not in floats:
+            given = ", ".join(f"{n!r} {p.dtype} {list(p.shape)}" for n, p in named.items())
+            what = "no input" if self.argument is None else f"input {self.argument!r}"
+            raise InputError(
+                f"{what} is an array of floats, which can be explained; there are {given}. Choose "
+                "with Subject.explaining(...); of token ids explain the embedding, with a "
+                "TextPreprocessing"
+            )
+        return self.argument
+
+    def among(self, item: Any, argument: int | str) -> Subject:
+        """The model as a function of one of its inputs, for one item, whose others are kept."""
+        return replace(self, probe=self.probe.among(item, argument), argument=None)
+
     def logits(self, batch: Batch) -> NDArray[Any]:
         """The model's output for each item, [N, K] for a classifier; of texts one by one."""
         if not batch.texts:
@@ -251,11 +293,18 @@ class Subject:
                 what = "arrays" if self.text is None else "texts"
                 raise InputError(f"resize_to, crop_to and frame are for pictures, not for {what}")
             return read_arrays(inputs) if self.text is None else read_texts(inputs, self.text)
-        batch = read_images(
-            inputs, self.preprocessing, resize_to=resize_to, crop_to=crop_to, frame=frame
-        )
-        for index, error in batch.failures.items():
-            warn(f"input {index} is left out: {error}")
+        try:
+            batch = read_images(
+                inputs, self.preprocessing, resize_to=resize_to, crop_to=crop_to, frame=frame
+            )
+        except ImageReadError as error:
+            if isinstance(inputs, str) and " " in inputs and not Path(inputs).suffix.strip("."):
+                raise ImageReadError(
+                    f"{error}. To explain a text give preprocessing=TextPreprocessing(tokenizer)"
+                ) from error
+            raise
+        for index, failure in batch.failures.items():
+            warn(f"input {index} is left out: {failure}")
         return batch
 
     def target(

@@ -8,7 +8,10 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 
-__all__ = ["from_numpy"]
+__all__ = ["HALF", "from_numpy"]
+
+HALF = (paddle.float16, paddle.bfloat16)
+"""Half precision, which is computed in float32."""
 
 
 def from_numpy(values: NDArray[Any], place: Any, dtype: Any = None) -> paddle.Tensor:

@@ -28,6 +28,7 @@ class Views:
     scores: NDArray[Any]
     images: NDArray[np.uint8] | None
     texts: TextTokens | None
+    regions: NDArray[np.bool_] | None
     method: str
     parameters: dict[str, Any]
     diagnostics: dict[str, Any]
@@ -142,7 +143,7 @@ class Views:
             scale = scale or "row"
         return plot_grid(
             self._pictures(), maps, titles, style=style, colormap=colormap, signed=signed,
-            original=original, scale=scale, share=share,
+            original=original, scale=scale, share=share, regions=[self.regions] * len(maps),
         )  # fmt: skip
 
     def _save_page(self, path: Any, style: str = "overlay", **options: Any) -> None:

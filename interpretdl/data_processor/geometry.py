@@ -17,7 +17,7 @@ from ..errors import ImageReadError, InputError, did_you_mean
 from ..preprocessing import whole_number
 from .decode import DEFAULT_MAX_PIXELS, Pixels
 
-__all__ = ["crop_image", "fit", "resize_image", "resize_short"]
+__all__ = ["crop_image", "fit", "resize_exactly", "resize_image", "resize_short"]
 
 _RESAMPLE = {
     "nearest": Image.Resampling.NEAREST,
@@ -67,10 +67,7 @@ def resize_short(
     image: NDArray[Any], size: int, how: str, max_pixels: int, name: str
 ) -> NDArray[Any]:
     """uint8 [H, W, C], or floats [H, W, 1], with the short edge resized; raises as `fit`."""
-    if not isinstance(how, str) or how not in _RESAMPLE:
-        given = reprlib.repr(how) if isinstance(how, str) else f"of type {type(how).__name__}"
-        known = ", ".join(_RESAMPLE) + did_you_mean(given.strip("'"), _RESAMPLE)
-        raise InputError(f"no interpolation {given}; there are {known}")
+    _check_way(how)
     height, width = image.shape[:2]
     short = min(height, width)
     new_height, new_width = size * height // short, size * width // short
@@ -81,10 +78,26 @@ def resize_short(
             f"{name!r}, {height} x {width} pixels, is too long and thin: a short edge of {size} "
             f"makes it {new_height} x {new_width}, more than max_pixels={max_pixels}; crop it first"
         )
+    return resize_exactly(image, (new_height, new_width), how)
+
+
+def resize_exactly(image: NDArray[Any], size: tuple[int, int], how: str) -> NDArray[Any]:
+    """uint8 [H, W, C], or floats [H, W, 1], with that height and width; raises as `fit`."""
+    _check_way(how)
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
     grey = image.shape[2] == 1
     pil = Image.fromarray(image[..., 0] if grey else image)
-    resized = np.asarray(pil.resize((new_width, new_height), _RESAMPLE[how]))
+    resized = np.asarray(pil.resize((width, height), _RESAMPLE[how]))
     return resized[..., None] if grey else resized
+
+
+def _check_way(how: Any) -> None:
+    if not isinstance(how, str) or how not in _RESAMPLE:
+        given = reprlib.repr(how) if isinstance(how, str) else f"of type {type(how).__name__}"
+        known = ", ".join(_RESAMPLE) + did_you_mean(given.strip("'"), _RESAMPLE)
+        raise InputError(f"no interpolation {given}; there are {known}")
 
 
 def resize_image(

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +129,7 @@ def plot_grid(
     scale: str | None = None,
     share: float = 0.2,
     columns: int | None = None,
+    regions: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> Figure:
     """Several methods' maps of the same images: a row for each image, a column for each method.
 
@@ -144,6 +146,8 @@ def plot_grid(
             pale beside another; "method" or "image" gives each its own full colour.
         signed: of all methods, or of each. A colour bar is drawn where all are alike.
         columns: panels side by side; None is up to 6, in rows of nearly equal length.
+        regions: for each method None or bool [N, H, W], parts of the images whose outlines are
+            drawn over its maps; the picture itself has those of all methods.
         style, colormap, share: see `plot`.
 
     Returns, raises: as `plot`.
@@ -167,11 +171,13 @@ def plot_grid(
     headings = methods or [""] * len(maps)
     rows: list[list[_Panel]] = []
     for n, image in enumerate(images):
-        row = [("picture" if methods else "", "", image)] if original else []
+        parts = [() if one is None else (one[n],) for one in regions or [None] * len(maps)]
+        first = _Panel("picture" if methods else "", "", image, _different(parts))
+        row = [first] if original else []
         for m, heat in enumerate(maps[:, n]):
             unit = scaled(heat, limits[m, n], each[m])
             picture = render(image, unit, style, colours[m], signed=each[m], share=share)
-            row.append((headings[m], texts[m][n], picture))
+            row.append(_Panel(headings[m], texts[m][n], picture, parts[m]))
         rows.append(row)
     figure = _draw(_wrapped(rows, columns, original))
     if style != "masked" and len(set(each)) == 1:
@@ -181,7 +187,11 @@ def plot_grid(
     return figure
 
 
-_Panel = tuple[str, str, NDArray[np.uint8]]  # heading, title, picture
+class _Panel(NamedTuple):
+    heading: str
+    title: str
+    picture: NDArray[np.uint8]
+    regions: Sequence[NDArray[np.bool_]]
 
 
 def _each_signed(signed: bool | Sequence[bool], methods: int) -> list[bool]:
@@ -207,7 +217,7 @@ def _wrapped(rows: list[list[_Panel]], columns: int | None, original: bool) -> l
     for start in range(original, len(rows[0]), width):
         for n, row in enumerate(rows):
             part = [*row[:original], *row[start : start + width]]
-            found.append(part if n == 0 else [("", title, picture) for _, title, picture in part])
+            found.append(part if n == 0 else [panel._replace(heading="") for panel in part])
     return found
 
 
@@ -260,7 +270,7 @@ def _limits(maps: NDArray[np.float64], scale: str) -> NDArray[np.float64]:
 def _draw(panels: list[list[_Panel]]) -> Figure:
     from .canvas import Canvas, write_text
 
-    height, width = panels[0][0][2].shape[:2]
+    height, width = panels[0][0].picture.shape[:2]
     cell_w, cell_h = _CELL * width / max(height, width), _CELL * height / max(height, width)
     cell_w = max(cell_w, 1.4)  # room for a title
     rows, columns = len(panels), max(map(len, panels))
@@ -274,10 +284,37 @@ def _draw(panels: list[list[_Panel]]) -> Figure:
         axis.set_axis_off()
         if c >= len(panels[r]):
             continue
-        heading, title, picture = panels[r][c]
-        axis.imshow(picture, interpolation="nearest" if max(height, width) < 64 else "antialiased")
-        write_text(axis.set_title, title, letters, heading, fontsize=9)
+        panel = panels[r][c]
+        how = "nearest" if max(height, width) < 64 else "antialiased"
+        axis.imshow(panel.picture, interpolation=how)
+        for region in panel.regions:
+            _outline(axis, region)
+        write_text(axis.set_title, panel.title, letters, panel.heading, fontsize=9)
     return figure
+
+
+def _different(parts: Sequence[Sequence[NDArray[np.bool_]]]) -> list[NDArray[np.bool_]]:
+    """Each region once."""
+    found: list[NDArray[np.bool_]] = []
+    for part in chain.from_iterable(parts):
+        if not any(np.array_equal(part, one) for one in found):
+            found.append(part)
+    return found
+
+
+def _outline(axis: Any, region: NDArray[np.bool_]) -> None:
+    """A white line between black ones around a part of a picture, along its pixels' edges."""
+    from matplotlib.collections import LineCollection
+
+    inside = np.pad(region, 1).astype(np.int8)
+    r, c = np.nonzero(np.diff(inside, axis=0))  # an edge above pixel (r, c - 1)
+    above = np.stack([c - 1.5, r - 0.5, c - 0.5, r - 0.5], axis=1)
+    r, c = np.nonzero(np.diff(inside, axis=1))  # one at the left of pixel (r - 1, c)
+    beside = np.stack([c - 0.5, r - 1.5, c - 0.5, r - 0.5], axis=1)
+    edges = list(np.concatenate([above, beside]).reshape(-1, 2, 2))
+    for colour, points in (("black", 2.4), ("white", 1.2)):
+        lines = LineCollection(edges, colors=colour, linewidths=points, capstyle="round")
+        axis.add_collection(lines, autolim=False)
 
 
 def _colour_bar(figure: Figure, colormap: str, limit: float, signed: bool, relative: bool) -> None:

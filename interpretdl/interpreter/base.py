@@ -28,6 +28,7 @@ from .calls import Explains, Interprets
 from .compat import Compatible, device_of, save_bare, softmax, unregistered, writes
 from .options import method_like
 from .scrutiny import scrutinize
+from .several_inputs import of_inputs, shape_of
 from .text_parts import of_texts, texts_of
 
 __all__ = ["Attribution", "Interpreter", "prediction_lines"]
@@ -201,6 +202,8 @@ class Interpreter(Compatible, ABC):
             return replace(explained, target=target)
         if batch.texts:
             result = of_texts(self, batch.texts, target, options)
+        elif isinstance(batch.inputs, tuple | dict):
+            result = of_inputs(self, batch.inputs, target, options)
         else:
             result = self._attributed(batch.inputs, target, options)
         outputs: Any = result.outputs
@@ -273,11 +276,10 @@ class Interpreter(Compatible, ABC):
             if "text" not in self.info.inputs:
                 raise InputError(f"{self.info.name} does not explain texts")
         elif batch.images is None and "arrays" not in self.info.inputs:
-            shape = getattr(batch.inputs, "shape", ())
+            shape = shape_of(self.subject, batch.inputs)
             if len(shape) != 4:
                 raise InputError(
-                    f"{self.info.name} explains pictures [N, C, H, W]; got "
-                    f"{list(shape) if shape else type(batch.inputs).__name__}"
+                    f"{self.info.name} explains pictures [N, C, H, W]; got {list(shape)}"
                 )
 
     def _prepare(
@@ -345,7 +347,7 @@ class Interpreter(Compatible, ABC):
         return {
             "model": type(self.model).__name__,
             "label": plain(label),
-            "input_shape": list(np.shape(batch.inputs)[1:]),
+            "input_shape": [] if batch.texts else list(shape_of(self.subject, batch.inputs)[1:]),
             "version": __version__,
             **{name: plain(value) for name, value in options.items()},
         }

@@ -136,8 +136,9 @@ def _diagnostics(
         sums = np.array([each.values.sum() for each in found])
         facts["efficiency_error"] = np.abs(sums - gains) / np.where(gains == 0, 1, np.abs(gains))
     facts["evaluations"] = np.array([game.evaluations for game in games])
+    flat = x.ndim == 4 and games[0].regions.ndim == 2  # of a picture, the same in all channels
     facts["regions"] = np.stack(
-        [np.broadcast_to(g.regions, x.shape[2:] if x.ndim == 4 else x.shape[1:]) for g in games]
+        [np.broadcast_to(g.regions, x.shape[2:] if flat else x.shape[1:]) for g in games]
     ).astype(np.int32)
     return facts
 

@@ -15,12 +15,12 @@ from ..targets import TargetLike, take
 from ..texts import Text, TextTokens
 from .attribution import Attribution
 
-__all__ = ["of_texts", "texts_of"]
+__all__ = ["Method", "of_texts", "texts_of"]
 
 Array = NDArray[Any]
 
 
-class _Method(Protocol):
+class Method(Protocol):
     """What is needed of an Interpreter."""
 
     subject: Subject
@@ -32,7 +32,7 @@ class _Method(Protocol):
 
 
 def of_texts(
-    method: _Method, texts: Sequence[Text], target: TargetLike, options: dict[str, Any]
+    method: Method, texts: Sequence[Text], target: TargetLike, options: dict[str, Any]
 ) -> Attribution:
     """A method's result for each text, as one.
 

@@ -117,10 +117,11 @@ def _named(
     if fill not in get_args(FillName):
         names = ", ".join(map(repr, get_args(FillName)))
         raise InputError(f"fill must be one of {names}, a number or an array; got {fill!r}")
-    if x.ndim != 4:
+    if x.ndim != 4 or (regions is not None and regions[0].ndim != 2):
         raise InputError(
             f"fill={fill!r} is for pictures [N, C, H, W]; for inputs {list(x.shape)} give a number "
-            "or an array, such as the mean of the training data"
+            "or an array, such as the mean of the training data; or give a preprocessing=, where "
+            "they are pictures"
         )
     if fill == "mean":
         return np.broadcast_to(x.mean(axis=(2, 3), keepdims=True), x.shape)

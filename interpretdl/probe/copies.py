@@ -13,9 +13,14 @@ from typing import Any
 
 import paddle
 from paddle.jit.dy2static.program_translator import StaticFunction
+from paddle.jit.pir_translated_layer import PirTranslatedLayer
+from paddle.jit.translated_layer import TranslatedLayer
 
-__all__ = ["Copies"]
+from ..tensors import HALF
 
+__all__ = ["Copies", "is_program"]
+
+_HALF = ("float16", "bfloat16")
 _PLAIN = frozenset({int, float, str, bool, type(None)})
 _CONTAINERS = frozenset({dict, OrderedDict, defaultdict, list, set})
 _FUNCTIONS = (types.MethodType, types.FunctionType, functools.partial, StaticFunction)
@@ -24,9 +29,10 @@ _FUNCTIONS = (types.MethodType, types.FunctionType, functools.partial, StaticFun
 class Copies:
     """The copies of a model's layers.
 
-    A parameter's copy has the same memory and is frozen. A buffer's copy has memory of its own, as
-    a forward pass may write there in eval mode too. Lists, dicts, sets and tuples in attributes are
-    copied, and so are functions that hold a layer; all else is shared.
+    A parameter's copy has the same memory and is frozen; of one in half precision it is in float32,
+    but for programs, whose operations are for the type that was saved. A buffer's copy has memory
+    of its own, as a forward pass may write there in eval mode too. Lists, dicts, sets and tuples in
+    attributes are copied, and so are functions that hold a layer; all else is shared.
 
     Attributes:
         original, model: the model, and its copy, which is in the same mode.
@@ -44,6 +50,8 @@ class Copies:
         for layer, copy in self.layers:
             held = vars(copy)
             held.update(vars(layer))
+            if str(held.get("_dtype")).removeprefix("paddle.") in _HALF and not is_program(layer):
+                held["_dtype"] = "float32"
             for name, value in vars(layer).copy().items():
                 if type(value) not in _PLAIN:
                     held[name] = self._of(value)
@@ -55,15 +63,15 @@ class Copies:
 
     def _copy_tensors(self, layer: Any) -> None:
         # A batch-norm that is told to use its batch's statistics writes its running ones.
-        writes = getattr(layer, "_use_global_stats", None) is False
+        writes, program = getattr(layer, "_use_global_stats", None) is False, is_program(layer)
         for name, tensor in layer._parameters.copy().items():
             if tensor is not None and tensor._is_initialized():
                 own = writes and name in ("_mean", "_variance")
-                self._by_id[id(tensor)] = tensor.detach().clone() if own else tensor.detach()
+                self._by_id[id(tensor)] = _copied(tensor, own, program)
         for tensor in layer._buffers.copy().values():
             # A new LSTM has a buffer without memory.
             if tensor is not None and tensor._is_initialized():
-                self._by_id[id(tensor)] = tensor.detach().clone()
+                self._by_id[id(tensor)] = _copied(tensor, True, program)
 
     def _of(self, value: Any) -> Any:
         """The copy of what a layer holds."""
@@ -123,3 +131,16 @@ class Copies:
         # Layers only: what a user's hook collects in a list is for the user.
         copy = self.of(held) if isinstance(held, paddle.nn.Layer | paddle.Tensor) else held
         return cell if copy is held else types.CellType(copy)
+
+
+def is_program(model: Any) -> bool:
+    """Whether it comes from paddle.jit.load: a program of operations, without layers."""
+    return isinstance(model, TranslatedLayer | PirTranslatedLayer)
+
+
+def _copied(tensor: Any, own: bool, program: bool) -> Any:
+    """A frozen copy, `own` with memory of its own."""
+    found = tensor.detach()
+    if found.dtype in HALF and not program:
+        return found.astype("float32")
+    return found.clone() if own else found

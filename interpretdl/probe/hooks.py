@@ -12,6 +12,7 @@ import paddle
 from numpy.typing import NDArray
 
 from ..errors import LayerNotFoundError, UnsupportedModelError
+from ..tensors import HALF
 from .grid import Grid
 from .output import TENSORS, outline
 
@@ -114,7 +115,7 @@ def concatenated(parts: Sequence[Gradients]) -> Gradients:
 
 def to_numpy(tensor: Tensor) -> Array:
     """A tensor's values; half precision becomes float32, which NumPy computes with."""
-    if tensor.dtype in (paddle.float16, paddle.bfloat16):
+    if tensor.dtype in HALF:
         tensor = tensor.astype("float32")
     array: Array = tensor.detach().numpy()
     return array

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-import paddle
 
 from ..errors import InputError, UnsupportedModelError
-from ..tensors import from_numpy
+from ..tensors import HALF, from_numpy
 from .hooks import Array, Tensor, to_numpy
-from .state import place_of
+from .state import is_program, original_of
 
 __all__ = [
     "Inputs",
@@ -58,20 +57,27 @@ def call(model: Any, x: Any) -> Any:
     """What the model makes of its arguments.
 
     Raises:
-        UnsupportedModelError: Paddle cannot run it in half precision on the CPU.
+        UnsupportedModelError: its parameters are in half precision, and it cannot be run.
     """
     try:
         if isinstance(x, dict):
             return model(**x)
         return model(*x) if isinstance(x, tuple) else model(x)
-    except RuntimeError as error:
-        half = {p.dtype for p in model.parameters()} & {paddle.float16, paddle.bfloat16}
-        if not half or not place_of(model).is_cpu_place():
+    except (RuntimeError, ValueError, TypeError) as error:
+        half = {p.dtype for p in original_of(model).parameters()} & set(HALF)
+        if not half:
             raise
         kind = str(half.pop()).removeprefix("paddle.")
+        what, cure = (
+            f"its parameters are {kind}, but are computed in float32",
+            (f"take the casts to {kind} out of its forward pass"),
+        )
+        if is_program(model):
+            what, cure = f"it is a program in {kind}", "export it in float32, or run it on a GPU"
+        first = str(error).strip().splitlines()
         raise UnsupportedModelError(
-            f"Paddle cannot run this model in {kind} on the CPU; give a copy of it in float32, "
-            "model.astype('float32'), or run it on a GPU"
+            f"the model cannot be run: {what}; {cure}. Paddle says: "
+            f"{type(error).__name__}: {first[0] if first else ''}"
         ) from error
 
 

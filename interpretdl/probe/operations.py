@@ -167,10 +167,39 @@ def _rnn(original: Operation) -> Operation:
     return run
 
 
+_swish = paddle._C_ops.swish  # as it is, and not what rules have put in its place
+
+
+def _silu(original: Operation) -> Operation:
+    """Paddle's backward on the CPU gives NaN where x is below -88, in float32; that of swish, which
+    is the same function, does not.
+    """
+
+    def run(x: Any, *rest: Any, **named: Any) -> Any:
+        return _swish(x) if x.place.is_cpu_place() else original(x, *rest, **named)
+
+    return run
+
+
+def _grid_sample(original: Operation) -> Operation:
+    """Paddle's backward on the CPU ends the process where the gradient of the places is asked for
+    and not that of the values: these depend on the places, if only by 0 times them.
+    """
+
+    def run(x: Any, grid: Any, *rest: Any, **named: Any) -> Any:
+        if not grid.stop_gradient and paddle.is_grad_enabled() and x.place.is_cpu_place():
+            x = x + grid.flatten()[:1] * 0
+        return original(x, grid, *rest, **named)
+
+    return run
+
+
 _QUICK: dict[str, Wrap] = {"depthwise_conv2d": depthwise_conv2d}
 _CURES: dict[str, Wrap] = {
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
     "batch_norm": _batch_norm,
     "rnn": _rnn,
+    "silu": _silu,
+    "grid_sample": _grid_sample,
 }

@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 
 from ..errors import InputError, UnsupportedModelError, warn
+from ..tensors import HALF
 
 __all__ = ["TENSORS", "OutputKind", "OutputReader", "outline"]
 
@@ -67,7 +68,7 @@ class OutputReader:
                 "a mean), or pick another part of what it returns with output="
             )
         within = 1e-3
-        if output.dtype in (paddle.float16, paddle.bfloat16):
+        if output.dtype in HALF:
             output, within = output.astype("float32"), 1e-2
         kind = self.kind
         if kind is None and _sums_to_one(output, within):
@@ -97,7 +98,7 @@ class OutputReader:
         if not isinstance(raw, TENSORS):
             raise UnsupportedModelError(
                 f"the model returns {outline(raw)}; say which part is to be explained with output= "
-                "(an index, a key or a callable)"
+                f"(an index, a key or a callable){_such_as(raw)}"
             )
         return raw
 
@@ -124,6 +125,14 @@ class OutputReader:
         return part
 
 
+def _such_as(raw: Any) -> str:
+    """One of the parts that there are, as it is written: "logits" where one is called so."""
+    named = list(raw.items()) if isinstance(raw, Mapping) else []
+    named = named or (list(enumerate(raw)) if isinstance(raw, tuple | list) else [])
+    keys = [key for key, part in named if isinstance(part, TENSORS)]
+    return f", such as output={('logits' if 'logits' in keys else keys[0])!r}" if keys else ""
+
+
 def _made_by_softmax(output: paddle.Tensor) -> bool:
     maker = output.grad_fn
     while maker is not None and maker.name() == "CastGradNode":
@@ -132,9 +141,11 @@ def _made_by_softmax(output: paddle.Tensor) -> bool:
 
 
 def _sums_to_one(output: paddle.Tensor, within: float) -> bool:
-    if output.ndim != 2 or output.shape[1] < 2:
+    # [N, K], [N, T, K] of sequences, [N, K, H, W] of segmentations
+    axis = {2: 1, 3: 2, 4: 1}.get(output.ndim)
+    if axis is None or output.shape[axis] < 2:
         return False
-    smallest, error = float(output.amin()), float((output.sum(axis=1) - 1).abs().amax())
+    smallest, error = float(output.amin()), float((output.sum(axis=axis) - 1).abs().amax())
     return smallest >= 0 and error < within
 
 

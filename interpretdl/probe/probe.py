@@ -21,7 +21,7 @@ from .inputs import Inputs, checked, count, listed, rows_of
 from .output import OutputKind
 from .runs import Runs
 from .spatial import Seen, Spatial, names_of
-from .state import as_it_was, check_device, copy_of
+from .state import as_it_was, check_device, check_precision, copy_of
 from .within import Within
 
 __all__ = ["Probe"]
@@ -35,7 +35,8 @@ class Probe(Runs):
     keeps in the layers stays. The global random state is put back.
 
     Args:
-        model: paddle.nn.Layer whose arguments have one row per item.
+        model: paddle.nn.Layer whose arguments have one row per item, or a paddle.Model or
+            paddle.DataParallel of one. One in half precision is run in float32.
         device: None (where the model's parameters are), "cpu", "gpu", "gpu:0". A GPU that is not
             there falls back to the CPU with one warning.
         output: which part of the model's output is explained: an index (tuple, list), a key
@@ -64,17 +65,20 @@ class Probe(Runs):
         output_kind: OutputKind | None = None,
         engine: EngineKind | None = None,
     ) -> None:
-        if not isinstance(model, paddle.nn.Layer):
-            network = getattr(model, "network", None)
-            if not isinstance(network, paddle.nn.Layer):
-                kind = type(model).__name__
+        given = model
+        while not isinstance(model, paddle.nn.Layer) or isinstance(model, paddle.DataParallel):
+            model = getattr(
+                model, "_layers" if isinstance(model, paddle.nn.Layer) else "network", 0
+            )
+            if not isinstance(model, paddle.nn.Layer):
                 raise InputError(
-                    f"model must be a paddle.nn.Layer or a paddle.Model; got {kind}. Derive its "
-                    "class from paddle.nn.Layer: a model is run as a copy, which needs its layers"
+                    "model must be a paddle.nn.Layer, a paddle.Model or a paddle.DataParallel; got "
+                    f"{type(given).__name__}. Derive its class from paddle.nn.Layer: a model is "
+                    "run as a copy, which needs its layers"
                 )
-            model = network
         super().__init__(model, output, output_kind, batch_size, engine)
         check_device(model, device)
+        check_precision(model)
 
     def at_layer(self, name: str) -> Probe:
         """A probe of the same model whose output is that layer's, [N, C, h, w] or another shape.
@@ -103,8 +107,20 @@ class Probe(Runs):
         """
         if layer is not None:
             self.layer(layer)
+        return self._with(Within(checked(given), positions, layer))
+
+    def among(self, given: Inputs, argument: int | str) -> Probe:
+        """A probe of the same model whose input is one of its arguments; the others are kept.
+
+        Args:
+            given: an item: the model's arguments in a tuple or dict, with one row each.
+            argument: the position or name of the one that is the input.
+        """
+        return self._with(Within(checked(given), None, None, argument))
+
+    def _with(self, within: Within) -> Probe:
         part = Probe(self.model, None, self.output, self._plan.fixed, self.output_kind, "dygraph")
-        part._end, part._within = self._end, Within(checked(given), positions, layer)
+        part._end, part._within = self._end, within
         part._read = self._read  # what was noticed of the output
         return part
 

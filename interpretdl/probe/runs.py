@@ -311,7 +311,7 @@ class Runs:
                 start = active.start(score) if active else score
                 found.gradients = let_go(gradients_at(tensors, start))
             found.maps = let_go(tensors)
-            if self._within is not None:
+            if self._within is not None and self._within.positions is not None:
                 found.keep(self._within.positions, heads=heads)
         return found
 
@@ -370,8 +370,9 @@ class Runs:
             return captured()[self._end]
 
     def _tensors(self, x: Inputs) -> Any:
-        """x as the model's parameters are: their dtype for floats, their device."""
-        parameter = next((p for p in self.model.parameters() if p.is_floating_point()), None)
+        """x as the parameters of the copy are: their dtype for floats, their device."""
+        parameters = copy_of(self.model).parameters()
+        parameter = next((p for p in parameters if p.is_floating_point()), None)
         return tensors(x, None if parameter is None else parameter.dtype, place_of(self.model))
 
     def _look(self, x: Inputs, see: Callable[[Tensor], Any]) -> Any:

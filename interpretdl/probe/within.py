@@ -1,4 +1,4 @@
-"""A part of one item's input, such as the words of a text, in the place of the whole input."""
+"""A part of one item's input, such as a text's words, or one of several inputs, as the whole."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ class Within:
 
     Attributes:
         given: the item, arrays with one row each: the model's arguments.
-        positions: int64 [t], ascending: which positions of axis 1.
-        layer: in this layer's output, [1, T, ...]. None: in the first argument, [1, T].
+        positions: int64 [t], ascending: which positions of axis 1; None: the whole.
+        layer: in this layer's output, [1, T, ...]. None: in an argument, [1, T].
+        argument: which one, its position or name; None: the first.
     """
 
     given: Inputs
-    positions: NDArray[np.int64]
+    positions: NDArray[np.int64] | None
     layer: str | None = None
+    argument: int | str | None = None
 
     def run(
         self,
@@ -47,9 +49,9 @@ class Within:
         n = len(x)
         rows = each(tensors(self.given), lambda t: t.expand([n, *t.shape[1:]]))
         if self.layer is None:
-            first = listed(rows)[0]
-            placed = self._placed(first, x)
-            return call(each(rows, lambda t: placed if t is first else t))
+            mine = listed(rows)[0] if self.argument is None else rows[self.argument]
+            placed = self._placed(mine, x)
+            return call(each(rows, lambda t: placed if t is mine else t))
         layer = layer_of(self.layer)
         hook = layer.register_forward_post_hook(lambda layer, given, y: self._placed(y, x))
         # before the hooks that look at what the layer gives
@@ -61,6 +63,8 @@ class Within:
 
     def _placed(self, y: Tensor, x: Tensor) -> Tensor:
         """y [n, T, ...] with x at the positions."""
+        if self.positions is None:
+            return x
         length, t = y.shape[1], len(self.positions)
         begin, end = int(self.positions[0]), int(self.positions[-1]) + 1
         if t == length:

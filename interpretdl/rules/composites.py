@@ -34,6 +34,7 @@ LINEAR_OPERATIONS = frozenset(
         *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "nearest_interp"),
         "set_value_with_tensor",
         *("bilinear_interp", "as_strided", "view_shape", "div_scale", "unfold", "fold"),
+        *("gather_nd", "roi_align"),
     )
 )
 # y = x times a constant that depends on the sign of x only.
@@ -43,6 +44,8 @@ LRP_OPERATIONS: dict[str, Rule] = {
     **dict.fromkeys(_PASSED, PassThrough()),
     **dict.fromkeys(("sigmoid", "hardsigmoid"), Gate()),
     "clip": Clip(),
+    "add": Summand(),
+    "concat": Parts(),
 }
 
 
@@ -56,8 +59,6 @@ ATTENTION_OPERATIONS: dict[str, Rule] = {
     "rsqrt": Gate(),
     "layer_norm": LayerNorm(),
     "swiglu": SwiGLU(),
-    "add": Summand(),
-    "concat": Parts(),
 }
 
 
@@ -149,9 +150,9 @@ COMPOSITES: dict[str, Composite] = {
                 "divide": QuotientDifference(),
                 "softmax": RescaleSoftmax(),
                 "layer_norm": RescaleLayerNorm(),
-                "pool2d": RescaleMaxPool(),
+                **dict.fromkeys(("pool2d", "pool3d"), RescaleMaxPool()),
             },
-            harmless=(LINEAR_OPERATIONS - {"max_pool2d_with_index", "pool3d"})
+            harmless=(LINEAR_OPERATIONS - {"max_pool2d_with_index"})
             | {"conv2d", "depthwise_conv2d", "conv3d", "conv2d_transpose", "batch_norm"}
             | {*_PRODUCTS},
         ),

@@ -50,25 +50,40 @@ class RescaleMaxPool(Rule):
         kernel, stride, padding, ceil, _, form, kind, is_global, adaptive = site.arguments[:9]
         if kind != "max":
             return site.y
-        if form != "NCHW" or is_global or adaptive:
+        pooling = {"NCHW": F.max_pool2d, "NCDHW": F.max_pool3d}.get(form)
+        if pooling is None or is_global or adaptive:
             raise UnsupportedModelError(
-                "DeepLIFT reaches max-pooling over windows of [N, C, H, W] only; this model has an "
-                "adaptive or global one, or another layout"
+                "DeepLIFT reaches max-pooling over windows of [N, C, H, W] and [N, C, D, H, W] "
+                "only; this model has an adaptive or global one, or another layout. Take "
+                "integrated gradients"
             )
-        x, y = site.x.detach(), site.y.detach()
-        pooled, winner = F.max_pool2d(
+        source, y = site.x, site.y.detach()
+        if site.arguments[9] == "SAME":
+            source, padding = _padded(source, kernel, stride), 0
+        x = source.detach()
+        pooled, winner = pooling(
             x, kernel, stride, padding, return_mask=True, ceil_mode=ceil, data_format=form
         )
         if pooled.shape != y.shape or not bool((pooled == y).all()):
             raise UnsupportedModelError("DeepLIFT could not find the winners of a max-pooling")
         (image, reference), winners = _sides(site, y), _sides(site, winner.astype("int64"))
         chosen = _both(paddle.where(image >= reference, *winners), y)
-        z = paddle.take_along_axis(site.x.flatten(2), chosen.flatten(2), axis=2)
+        z = paddle.take_along_axis(source.flatten(2), chosen.flatten(2), axis=2)
         z = z.reshape(y.shape)
         dx, dy = _difference(site, z), image - reference
         still = dx.abs() < 1e-6
         slope = paddle.where(still, paddle.ones_like(dx), dy / paddle.where(still, 1 + dx, dx))
         return redirect(site.y, (z, _both(slope, y)))
+
+
+def _padded(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """With an edge that is below all values, as wide as padding="SAME" makes it."""
+    edges: list[int] = []
+    for size, width, step in zip(x.shape[2:], kernel, stride, strict=True):
+        missing = max((-(-size // step) - 1) * step + width - size, 0)
+        edges = [missing // 2, missing - missing // 2, *edges]  # from the last axis to the first
+    form = "NCHW" if x.ndim == 4 else "NCDHW"
+    return F.pad(x, edges, value=float(x.min()) - 1, data_format=form)
 
 
 class ProductDifference(JointRule):
@@ -174,8 +189,9 @@ def _sides(site: Site, t: Tensor) -> tuple[Tensor, Tensor]:
             f"DeepLIFT found the images along another axis than the first, at {site.name}: "
             f"{list(t.shape)} for {images} images and references. Take integrated gradients"
         )
-    pairs = t.detach().reshape([images // 2, 2, len(t) // images, *t.shape[1:]])
-    return pairs[:, 0], pairs[:, 1]
+    shape = [images // 2, len(t) // images, *t.shape[1:]]
+    pairs = t.detach().reshape([images // 2, 2, -1])  # Paddle indexes six axes at most
+    return pairs[:, 0].reshape(shape), pairs[:, 1].reshape(shape)
 
 
 def _difference(site: Site, t: Tensor) -> Tensor:
@@ -185,7 +201,8 @@ def _difference(site: Site, t: Tensor) -> Tensor:
 
 def _both(t: Tensor, like: Tensor) -> Tensor:
     """What is the same for image and reference, back from `_sides`."""
-    return paddle.stack([t, t], axis=1).reshape(like.shape)
+    flat = t.flatten(1)
+    return paddle.stack([flat, flat], axis=1).reshape(like.shape)
 
 
 def _mean(site: Site, t: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ own, whose tensors are freed by a backward pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
 import paddle
@@ -21,8 +21,22 @@ __all__ = ["Inspection"]
 Tensor: TypeAlias = "paddle.Tensor"
 # May have several inputs that depend on the model's; others are then products of them.
 _JOINS = frozenset({"add", "subtract", "concat", "stack", "maximum", "set_value_with_tensor"})
-# What transformers have and convolutional networks have not.
-_ATTENTION = frozenset({"softmax", "layer_norm"})
+# What rules of other composites are for: of LRP's attn_lrp, and of DeepLIFT. composites.py holds
+# the rules; it cannot be imported here.
+_ELSEWHERE = {
+    'LRP with composite="attn_lrp"': frozenset(
+        (
+            *("matmul", "bmm", "multiply", "einsum", "divide", "softmax", "layer_norm"),
+            *("rms_norm", "fused_rms_norm_ext", "rsqrt", "swiglu"),
+        )
+    ),
+    "method 'deep_lift'": frozenset(
+        (
+            *("matmul", "bmm", "multiply", "einsum", "bilinear", "divide", "softmax"),
+            *("layer_norm", "pow", "sqrt", "rsqrt"),
+        )
+    ),
+}
 
 
 class Inspection:
@@ -96,12 +110,10 @@ class Inspection:
                 missed[name] = missed.get(name, 0) + 1
         if missed:
             found = ", ".join(f"{name} ({count})" for name, count in sorted(missed.items()))
-            attends = not _ATTENTION.isdisjoint(missed)
-            instead = 'for transformers take LRP with composite="attn_lrp", or ' if attends else ""
             raise UnsupportedModelError(
                 f"composite {composite!r} has no way through these operations of the "
-                f"model: {found}. A map drawn all the same would be wrong; {instead}use layers for "
-                "them (paddle.nn), another composite, or a method that needs gradients only"
+                f"model: {found}. A map drawn all the same would be wrong; take "
+                f"{_instead(composite, missed)}"
             )
         if must and not self._touched and not self._made:
             raise UnsupportedModelError(
@@ -117,6 +129,18 @@ class Inspection:
             box.let_go()
         for table in (self._made, self._linear, self._touched, self._waiting, self._seen):
             table.clear()
+
+
+def _instead(composite: str, missed: Mapping[str, int]) -> str:
+    """What a user can do about operations that the composite has no rule for."""
+    ways = []
+    for way, has in _ELSEWHERE.items():
+        rules = sorted(has.intersection(missed))
+        if composite not in way and rules:
+            every = len(rules) == len(missed)
+            ways.append(f"{way}, which has rules for {'these' if every else ', '.join(rules)}")
+    ways.append("a method that needs no rules, such as 'integrated_gradients' or 'grad_cam'")
+    return "; or ".join(ways)
 
 
 def _needs_no_rule(

@@ -144,8 +144,8 @@ class Run:
             raise UnsupportedModelError(
                 f"composite {self.composite.name!r} changes what layers and operations do on the "
                 "way back, and a model from paddle.jit.load is one program, in which none can be "
-                "reached. Build the network from its class and load its weights into it, or take "
-                "a method that needs gradients or scores only"
+                "reached. Load it by it.load_exported(path), with the path that paddle.jit.load "
+                "was given, or take a method that needs gradients or scores only"
             )
         for name, layer in self.model.named_sublayers():
             if isinstance(layer, LINEAR) and self.composite.reaches_layers:

@@ -15,14 +15,17 @@ from .scores import (
     settled,
     take,
 )
-from .spatial import DetectionScore, SegmentationScore
+from .sequences import SequenceScore
+from .spatial import DetectionScore, DetectionSimilarity, SegmentationScore
 
 __all__ = [
     "ChannelScore",
     "ClassScore",
     "DetectionScore",
+    "DetectionSimilarity",
     "ScoreKind",
     "SegmentationScore",
+    "SequenceScore",
     "Target",
     "TargetLike",
     "TopClass",

@@ -16,7 +16,7 @@ import paddle.nn.functional as F
 from numpy.typing import NDArray
 
 from ..errors import InputError, TargetError, quoted
-from ..tensors import from_numpy
+from ..tensors import HALF, from_numpy
 
 __all__ = [
     "ClassScore",
@@ -126,12 +126,21 @@ def class_indexes(labels: Any) -> NDArray[np.int64]:
     return array.astype(np.int64)
 
 
+_OTHERS = {
+    3: "For a reader of sequences, [N, T, K], give label=interpretdl.SequenceScore(class, step); "
+    "for a detector, [N, M, 4 + K], label=interpretdl.DetectionScore(class). ",
+    4: "For a segmentation, [N, K, H, W], give label=interpretdl.SegmentationScore(class), which "
+    "is about all pixels of that class, or SegmentationScore(class, region), about those that a "
+    "bool array region [H, W] marks. ",
+}
+
+
 def _need_classes(shape: Sequence[int]) -> None:
     if len(shape) != 2:
         raise TargetError(
-            f"the model's output is {list(shape)}, not [N, K], so there is no class to take: pick "
-            "a part of it with output=, or give label= a target, a callable output -> one score "
-            "per image"
+            f"the model's output is {list(shape)}, not [N, K], so there is no class to take. "
+            f"{_OTHERS.get(len(shape), '')}Else pick a part of the output with output=, or give "
+            "label= a target, a callable output -> one score per image"
         )
 
 
@@ -208,7 +217,7 @@ class TopClass(Target):
 
     def __call__(self, output: Tensor) -> Tensor:
         values = output.detach()
-        if values.dtype in (paddle.float16, paddle.bfloat16):
+        if values.dtype in HALF:
             values = values.astype("float32")
         return self.settled(values.numpy())(output)
 

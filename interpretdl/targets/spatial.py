@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import paddle
+import paddle.nn.functional as F
 from numpy.typing import NDArray
 
 from ..errors import InputError, TargetError
 from ..tensors import from_numpy
 from .scores import ScoreKind, Target, Tensor, checked_kind, class_score, labels_of
 
-__all__ = ["DetectionScore", "SegmentationScore"]
+__all__ = ["Activation", "DetectionScore", "DetectionSimilarity", "SegmentationScore"]
+
+Activation: TypeAlias = Literal["sigmoid", "softmax"] | None
+"""What makes probabilities of a detector's scores; None: they are probabilities."""
 
 
 class SegmentationScore(Target):
@@ -107,19 +111,22 @@ class DetectionScore(Target):
     `output=lambda out: paddle.concat([out["boxes"], out["scores"]], axis=-1)`.
 
     The box is chosen anew in each output, so that also in a changed image the object's best box
-    counts. The choice has no gradient.
+    counts. The choice has no gradient. Only `index` takes the same box always, which is right where
+    a box's number says where in the image it is, as in detectors with anchors.
 
     Args:
         labels: int, or ints [N], each in [0, K).
         box: x0, y0, x1, y1, [4] or [N, 4] in the output's units: the model's box that overlaps it
             most (intersection over union) is taken. None: the one with the class's largest score.
-        choose: in place of both, a function from boxes [n, M, 4] and scores [n, M, K], NumPy
+        index: in place of box, the number of the model's box, int or ints [N], each in [0, M).
+        choose: in place of all, a function from boxes [n, M, 4] and scores [n, M, K], NumPy
             arrays, to the box's index and the class, each an int or ints [n].
 
     Raises:
-        InputError: neither labels nor choose, choose beside others, or box not [4] or [N, 4].
+        InputError: neither labels nor choose, choose or index beside others, or box not [4] or
+            [N, 4].
         TargetError: on the call, when the output is not [n, M, 4 + K], a label is not in [0, K),
-            or what choose gives is not in range.
+            or an index that is given or chosen is not in range.
     """
 
     def __init__(
@@ -127,31 +134,32 @@ class DetectionScore(Target):
         labels: int | Sequence[int] | NDArray[Any] | None = None,
         box: Sequence[float] | NDArray[Any] | None = None,
         *,
+        index: int | Sequence[int] | NDArray[Any] | None = None,
         choose: Choose | None = None,
     ) -> None:
-        if (labels is None) == (choose is None) or (choose is not None and box is not None):
-            raise InputError("give either labels, with or without box, or choose")
+        if (labels is None) == (choose is None) or (
+            choose is not None and not (box is None and index is None)
+        ):
+            raise InputError("give either labels, with or without box or index, or choose")
+        if box is not None and index is not None:
+            raise InputError("box and index both say which box is meant; give one of them")
         self.labels: NDArray[np.int64] = np.asarray(0 if labels is None else labels, np.int64)
         self.box = None if box is None else np.asarray(box, np.float64)
+        self.index = None if index is None else np.asarray(index, np.int64)
         self.choose = choose
-        if self.box is not None and (self.box.ndim not in (1, 2) or self.box.shape[-1] != 4):
-            raise InputError(
-                f"box must be x0, y0, x1, y1, [4] or [N, 4]; got shape {list(self.box.shape)}"
-            )
+        if self.box is not None:
+            _check_box(self.box)
 
     def take(self, indices: NDArray[np.int64]) -> DetectionScore:
         if self.choose is not None:
             return self
         labels = self.labels[indices] if self.labels.ndim else self.labels
         box = self.box[indices] if self.box is not None and self.box.ndim == 2 else self.box
-        return DetectionScore(labels, box)
+        index = self.index[indices] if self.index is not None and self.index.ndim else self.index
+        return DetectionScore(labels, box, index=index)
 
     def __call__(self, output: Tensor) -> Tensor:
-        if output.ndim != 3 or output.shape[2] < 5:
-            raise TargetError(
-                "a detection score needs an output [N, M, 4 + K], boxes and class scores; this "
-                f"model's is {list(output.shape)}. Bring it to that form with output="
-            )
+        _check_boxes(output)
         n, m, width = output.shape
         classes = width - 4
         values = output.detach().astype("float32").numpy()
@@ -169,21 +177,120 @@ class DetectionScore(Target):
             return self.choose(boxes, scores)
         n, _, classes = scores.shape
         labels = labels_of(self.labels, n, classes)
+        if self.index is not None:
+            if self.index.ndim and len(self.index) != n:
+                raise TargetError(f"{len(self.index)} indexes were given for {n} images")
+            return self.index, labels
         if self.box is None:
             return scores[np.arange(n), :, labels].argmax(axis=1), labels
-        if self.box.ndim == 2 and len(self.box) != n:
-            raise TargetError(f"{len(self.box)} boxes were given for {n} images")
-        wanted = np.broadcast_to(self.box, (n, 4))[:, None]
-        return _overlap(boxes, wanted).argmax(axis=1), labels
+        return overlap(boxes, _of_each(self.box, n)[:, None]).argmax(axis=1), labels
 
     def __repr__(self) -> str:
         if self.choose is not None:
             return f"DetectionScore(choose={getattr(self.choose, '__name__', self.choose)!r})"
+        if self.index is not None:
+            return f"DetectionScore({self.labels.tolist()}, index={self.index.tolist()})"
         box = None if self.box is None else self.box.tolist()
         return f"DetectionScore({self.labels.tolist()}, box={box})"
 
 
-def _overlap(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+class DetectionSimilarity(Target):
+    """How much a detector still finds a box: the score of D-RISE.
+
+    The largest value, over all boxes of the output, of
+
+        IoU(box, box_j) · cos(p, p_j) · max p_j
+
+    where p are the box's probabilities of the classes. The cosine says whether the classes agree,
+    and the last factor stands for objectness. `method="rise"` with this target is D-RISE:
+    Petsiuk, Jain, Manjunatha, Morariu, Mehra, Ordonez, Saenko: Black-box Explanation of Object
+    Detectors via Saliency Maps, 2021 (https://arxiv.org/abs/2006.03204).
+
+    Of a model whose output is [N, M, 4 + K], see DetectionScore, or [N, M, 4 + K + 1] with scores
+    of the background last.
+
+    Args:
+        box: x0, y0, x1, y1, [4] or [N, 4], in the output's units.
+        probabilities: of its classes, [K] or [N, K].
+        activation: what makes probabilities of the output's scores: "sigmoid", "softmax", or None
+            where they are probabilities.
+
+    Raises:
+        InputError: shapes that do not fit, or probabilities that are all 0.
+        TargetError: on the call, when the output has another number of classes or of images.
+    """
+
+    def __init__(
+        self,
+        box: Sequence[float] | NDArray[Any],
+        probabilities: Sequence[float] | NDArray[Any],
+        activation: Activation = "sigmoid",
+    ) -> None:
+        self.box = np.asarray(box, np.float64)
+        self.probabilities = np.asarray(probabilities, np.float64)
+        self.activation = activation
+        _check_box(self.box)
+        if self.probabilities.ndim not in (1, 2) or not self.probabilities.any(axis=-1).all():
+            raise InputError(
+                "probabilities must be [K] or [N, K], and not all 0; got shape "
+                f"{list(self.probabilities.shape)}"
+            )
+        if activation not in ("sigmoid", "softmax", None):
+            raise InputError(f"activation must be 'sigmoid', 'softmax' or None; got {activation!r}")
+
+    def take(self, indices: NDArray[np.int64]) -> DetectionSimilarity:
+        box, p = (a[indices] if a.ndim == 2 else a for a in (self.box, self.probabilities))
+        return DetectionSimilarity(box, p, self.activation)
+
+    def __call__(self, output: Tensor) -> Tensor:
+        _check_boxes(output)
+        n, classes = len(output), self.probabilities.shape[-1]
+        found = output.shape[2] - 4
+        if found - classes not in ((0, 1) if self.activation == "softmax" else (0,)):
+            raise TargetError(
+                f"the output has {found} classes, and the box {classes} probabilities"
+            )
+        overlaps = overlap(output[..., :4].detach().numpy(), _of_each(self.box, n)[:, None])
+        p = probabilities_of(output[..., 4:], self.activation)[..., :classes]
+        wanted = _of_each(self.probabilities, n)
+        wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
+        same = (p * from_numpy(wanted[:, None], p.place, p.dtype)).sum(axis=2)
+        cosine = same / p.norm(axis=2).clip(min=1e-12)
+        return (from_numpy(overlaps, p.place, p.dtype) * cosine * p.amax(axis=2)).amax(axis=1)
+
+    def __repr__(self) -> str:
+        label = self.probabilities.argmax(axis=-1).tolist()
+        return f"DetectionSimilarity({self.box.tolist()}, class {label})"
+
+
+def probabilities_of(scores: Tensor, activation: Activation) -> Tensor:
+    """Probabilities of the classes, on the last axis."""
+    if activation == "sigmoid":
+        return F.sigmoid(scores)
+    return F.softmax(scores, axis=-1) if activation == "softmax" else scores
+
+
+def _check_box(box: NDArray[np.float64]) -> None:
+    if box.ndim not in (1, 2) or box.shape[-1] != 4:
+        raise InputError(f"box must be x0, y0, x1, y1, [4] or [N, 4]; got shape {list(box.shape)}")
+
+
+def _check_boxes(output: Tensor) -> None:
+    if output.ndim != 3 or output.shape[2] < 5:
+        raise TargetError(
+            "a detection score needs an output [N, M, 4 + K], boxes and class scores; this "
+            f"model's is {list(output.shape)}. Bring it to that form with output="
+        )
+
+
+def _of_each(values: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """A row for each of n images, from one or from n."""
+    if values.ndim == 2 and len(values) != n:
+        raise TargetError(f"{len(values)} boxes were given for {n} images")
+    return np.broadcast_to(values, (n, values.shape[-1]))
+
+
+def overlap(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     """Intersection over union of boxes x0, y0, x1, y1 on the last axis; 0 where both are empty."""
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
     common = np.clip(high - low, 0, None).prod(axis=-1)

@@ -246,16 +246,6 @@ def test_class_indexes_are_a_target() -> None:
             probe.scores(x, wrong)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("kind", ["table", "volume"])
-def test_half_precision_that_paddle_cannot_run_says_what_to_do(kind: str, dtype: str) -> None:
-    model, x = network(kind), inputs(kind)
-    model.to(dtype=dtype)  # Paddle has neither matmul nor convolution for them on the CPU
-    for run in (Probe(model).logits, it.GradientInterpreter(model, preprocessing=None).explain):
-        with pytest.raises(it.UnsupportedModelError, match=rf"{dtype} on the CPU.*float32"):
-            run(x)
-
-
 def test_a_model_that_gives_pixels_no_chance_says_so(toy: Any) -> None:
     """Pictures of one channel, with and without their last axis, and bytes where floats belong."""
     grey = it.Preprocessing(None, None, mean=(0.5,), std=(0.5,))

@@ -93,21 +93,23 @@ def test_rescale_by_hand(name: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-def test_max_pooling_by_hand(dtype: str) -> None:
+@pytest.mark.parametrize("axes", [2, 3])
+def test_max_pooling_by_hand(axes: int, dtype: str) -> None:
     """Δ of a maximum goes to the winner of whichever is larger, image or reference."""
-    model = drawn(nn.Sequential(nn.MaxPool2D(2), nn.Flatten(), nn.Linear(8, 4)), dtype)
-    x, references = pairs((2, 4, 4), dtype)
+    pool = {2: nn.MaxPool2D, 3: nn.MaxPool3D}[axes](2)
+    model = drawn(nn.Sequential(pool, nn.Flatten(), nn.Linear(2 * 2**axes, 4)), dtype)
+    x, references = pairs((2, *[4] * axes), dtype)
     weight = model[2].weight.numpy().astype(np.float64)
     expected = np.zeros(x.shape)
     for n in range(2):
         image, reference = x[n].astype(np.float64), references[n].astype(np.float64)
-        for k, out in enumerate(np.ndindex(2, 2, 2)):
-            c, i, j = out
-            window = np.s_[c, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+        for k, (c, *out) in enumerate(np.ndindex(2, *[2] * axes)):
+            window = (c, *(slice(2 * i, 2 * i + 2) for i in out))
             change = image[window].max() - reference[window].max()
             larger = image if change >= 0 else reference
-            a, b = np.unravel_index(np.argmax(larger[window]), (2, 2))
-            expected[n, c, 2 * i + a, 2 * j + b] += change * weight[k, LABELS[n]]
+            inner = np.unravel_index(np.argmax(larger[window]), [2] * axes)
+            winner = (n, c, *(2 * i + a for i, a in zip(out, inner, strict=True)))
+            expected[winner] += change * weight[k, LABELS[n]]
     found, _ = explained(model, x, references)
     assert relative(found, expected) < TOLERANCE[dtype]
 
@@ -142,6 +144,8 @@ def convolutional(activation: Any, pool: Any) -> Any:
 MODELS: dict[str, Callable[[], Any]] = {
     "max-pooling": lambda: convolutional(nn.ReLU(), nn.MaxPool2D(2)),
     "overlapping": lambda: convolutional(nn.ReLU(), nn.MaxPool2D(3, stride=2, padding=1)),
+    "same, one side": lambda: convolutional(nn.ReLU(), nn.MaxPool2D(3, 2, "SAME", ceil_mode=True)),
+    "same, both sides": lambda: convolutional(nn.ReLU(), nn.MaxPool2D(4, 2, "SAME")),
     "average pooling": lambda: convolutional(nn.Sigmoid(), nn.AvgPool2D(2)),
     "tanh": lambda: convolutional(nn.Tanh(), nn.Identity()),
     "relu6": lambda: convolutional(nn.ReLU6(), nn.MaxPool2D(2)),
@@ -247,7 +251,6 @@ class Function(nn.Layer):
         (lambda x: F.group_norm(x, 2), "group_norm"),
         (lambda x: F.adaptive_max_pool2d(x, 2), "max_pool2d_with_index"),
         (lambda x: F.max_pool2d(x, 2, return_mask=True)[0], "max_pool2d_with_index"),
-        (lambda x: F.max_pool3d(x[:, None], 2)[:, 0].tile([1, 2, 1, 1]), "pool3d"),
         (lambda x: paddle.abs(x), "abs"),
         (lambda x: paddle.maximum(x, -x), "maximum"),
     ],

@@ -254,3 +254,38 @@ def test_a_seams_account_is_its_own() -> None:
     norm = next(seam for seam in audit.seams if seam.name == "norm")
     np.testing.assert_allclose(norm.arrived, (through * weights).sum(1), rtol=1e-4)
     np.testing.assert_allclose(norm.passed, (through * weights).sum(1), rtol=1e-3)
+
+
+class Affine(nn.Layer):
+    """s relu(x) + c with one s and one c, as PP-HGNetV2 has it, and parts that nothing made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = self.create_parameter([1])
+        self.shift, self.part = self.create_parameter([1]), self.create_parameter([1, 2])
+        self.last = nn.Linear(6, 3, bias_attr=False)
+        rng = np.random.default_rng(3)
+        for parameter in self.parameters():
+            parameter.set_value(rng.normal(1, 1, parameter.shape).astype("float32"))
+        self.eval()
+
+    def forward(self, x: Any) -> Any:
+        y = self.scale * paddle.nn.functional.relu(x) + self.shift
+        return self.last(paddle.concat([y, self.part.expand([len(x), 2])], axis=1))
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "attn_lrp", "excitation_backprop"])
+def test_constants_that_are_added_keep_their_share(composite: str) -> None:
+    model, x = Affine(), np.random.default_rng(1).uniform(1, 2, (3, 4)).astype("float32")
+    if composite == "excitation_backprop":  # z⁺, which is epsilon's where all is positive
+        for parameter in model.parameters():
+            parameter.set_value(parameter.abs())
+    method = it.LRPInterpreter(model, preprocessing=None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "biases keep", InterpretWarning)
+        audit = method.audit(x, [0, 1, 2], composite=composite)
+    weights = model.last.weight.numpy()[:, [0, 1, 2]].T
+    of_x = model.scale.item() * (x * weights[:, :4]).sum(1)
+    kept = model.shift.item() * weights[:, :4].sum(1) + weights[:, 4:] @ model.part.numpy()[0]
+    np.testing.assert_allclose(audit.input, of_x, rtol=1e-4)
+    np.testing.assert_allclose(audit.absorbed, kept, rtol=1e-4, atol=1e-5)

@@ -17,7 +17,7 @@ from paddle.autograd import PyLayer
 import interpretdl as it
 from interpretdl import Probe
 from interpretdl.errors import InputError, UnsupportedModelError
-from interpretdl.rules import COMPOSITES, WSquare, ZBox, composite_of, lrp_composite
+from interpretdl.rules import COMPOSITES, WSquare, ZBox, composite_of, inspection, lrp_composite
 from tests.oracles.lrp_by_hand import LABELS, OTHERS, PREPROCESSING, images, network
 from tests.oracles.rules_numpy import relative
 
@@ -70,6 +70,30 @@ def test_operations_without_a_rule_are_refused(name: str) -> None:
         with pytest.raises(UnsupportedModelError, match=operation):
             it.LRPInterpreter(model).explain(images(), LABELS, composite=composite)
         assert state(model) == before
+
+
+def test_the_refusal_says_what_has_the_rule() -> None:
+    def said(name: str, composite: str = "epsilon") -> str:
+        with pytest.raises(UnsupportedModelError) as error:
+            relevance(Made(UNREACHED[name][0]), composite)
+        return str(error.value).partition("would be wrong; take ")[2]
+
+    attn = 'LRP with composite="attn_lrp", which has rules for these; or '
+    lift = "method 'deep_lift', which has rules for these; or "
+    either = "a method that needs no rules, such as 'integrated_gradients' or 'grad_cam'"
+    assert said("layer-norm") == said("an outer product") == attn + lift + either
+    assert said("power") == lift + either
+    assert said("exponential") == said("shift", "attn_lrp") == either
+    assert said("a constant over it", "attn_lrp") == lift + either
+
+
+def test_what_refusals_refer_to_has_the_rules() -> None:
+    """What the inspection tells of other composites is what these have beyond LRP's."""
+    own = {name: set(COMPOSITES[name].operations) for name in ("epsilon", "attn_lrp", "deep_lift")}
+    passed = own["epsilon"] | set(COMPOSITES["epsilon"].harmless or ())
+    attn, lift = inspection._ELSEWHERE.values()
+    assert attn == own["attn_lrp"] - passed
+    assert lift == own["deep_lift"] - passed
 
 
 def test_a_program_is_refused(tmp_path: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import interpretdl as it
 from interpretdl.targets import TopClass, target_of
-from interpretdl.targets.spatial import _overlap
+from interpretdl.targets.spatial import overlap
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -62,7 +62,7 @@ def test_overlaps_against_a_plain_loop() -> None:
             common *= max(high - low, 0)
         union = sum(areas) - common
         expected[i, k] = common / union if union > 0 else 0
-    np.testing.assert_allclose(_overlap(boxes, wanted[:, None]), expected)
+    np.testing.assert_allclose(overlap(boxes, wanted[:, None]), expected)
     outputs = np.concatenate([boxes, rng.normal(size=(3, 7, 2))], axis=2)
     best = outputs[np.arange(3), expected.argmax(axis=1), 5]
     found = it.DetectionScore(1, wanted)(paddle.to_tensor(outputs)).numpy()

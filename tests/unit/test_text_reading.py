@@ -236,6 +236,14 @@ def test_ways_to_tokens_that_do_not_fit() -> None:
         it.TextPreprocessing(text_to_input_fn=lambda text: np.ones((2, 3), int)).read("a")
 
 
+def test_a_text_without_a_way_to_read_it_is_told_one() -> None:
+    with pytest.raises(it.ImageReadError, match=r"no such file.*To explain a text give"):
+        it.GradientInterpreter(Sums()).explain("a good film.")
+    with pytest.raises(it.ImageReadError) as error:
+        it.GradientInterpreter(Sums()).explain("a good film.png")
+    assert "text" not in str(error.value)
+
+
 def test_methods_for_pictures_refuse_texts() -> None:
     read = it.TextPreprocessing(Tokens(["a"]))
     with pytest.raises(InputError, match="grad_cam does not explain texts"):

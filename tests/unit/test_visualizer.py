@@ -242,6 +242,18 @@ def test_a_grid_has_a_row_for_each_image_and_a_column_for_each_method():
         assert np.array_equal(np.asarray(axis.images[0].get_array()), image)
 
 
+def test_each_map_has_the_outline_of_its_own_region():
+    left, right = np.zeros((2, 1, 16, 20), bool)
+    left[0, 2:5, 3:7] = right[0, 8:12, 10:15] = True
+    figure = plot_grid(IMAGES[:1], [MAPS[:1]] * 4, regions=[left, right, None, left])
+    # where outlines begin, from the left; each is a white line on a black one
+    starts = [
+        [np.array(line.get_segments())[..., 0].min() for line in axis.collections[::2]]
+        for axis in figure.axes[:5]
+    ]
+    assert starts == [[2.5, 9.5], [2.5], [9.5], [], [2.5]]
+
+
 @pytest.mark.filterwarnings("ignore:no font that matplotlib knows")
 @pytest.mark.parametrize(
     "name", ["$x_1$", "a_b^c", r"\frac{", "tab\there", "Ægypten – Ünïcode", "猫", "$", "%", "\x00"]
