@@ -9,7 +9,7 @@ INSTALL = $(PY) -m pip install --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-hard test-versions check fuzz mutants docs table clean
+.PHONY: help demo test test-hard test-versions test-suites check fuzz mutants docs table clean
 .NOTPARALLEL:        # demo and test install into one environment
 .DELETE_ON_ERROR:
 
@@ -19,6 +19,8 @@ help:
 	@echo "make test-hard   run them where little is as usual; AS=nobody: as that user; SEED=: in that order"
 	@echo "make test-versions   run them on the versions that README names, an hour;"
 	@echo '                     PADDLE="3.0.0" PYTHONS="3.10 3.13" SUITE="tests/contract" ALL=1 choose'
+	@echo "make test-suites   run those against PaddleClas, PaddleSeg, PaddleDetection and PaddleNLP;"
+	@echo '                     SUITE=paddleclas chooses'
 	@echo "make check   ruff, mypy --strict and the tests"
 	@echo "make fuzz    feed hostile values to all that reads what a user gives, for SECONDS=60"
 	@echo "make mutants changes the code a little, 400 times, and sees whether an oracle notices"
@@ -69,6 +71,9 @@ test-versions:
 	@$(PYTHON) tests/versions.py $(if $(PADDLE),--paddle $(PADDLE)) \
 	    $(if $(PYTHONS),--python $(PYTHONS)) $(if $(ALL),--all) -- $(SUITE)
 
+test-suites: $(VENV)/.test
+	@$(PY) tests/suites/environments.py $(SUITE) $(if $(PYTEST_ARGS),-- $(PYTEST_ARGS))
+
 check: $(VENV)/.test
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -98,5 +103,5 @@ table: $(VENV)/.demo
 	@$(PY) -c 'from interpretdl.cli.tables import write_table; write_table("README.md")'
 
 clean:
-	rm -rf $(VENV) $(VENV)-versions $(MUTANTS) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-versions $(VENV)-suites $(MUTANTS) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """The names that `import interpretdl` gives. Importing this imports Paddle."""
 
-from . import dissection, evaluator, feature_visualization, interpreter, lrp_model
+from . import callbacks, dissection, evaluator, feature_visualization, interpreter, lrp_model
 from .drawing import Explanations, grid, image_plot
 from .errors import (
     ImageReadError,
@@ -15,12 +15,28 @@ from .errors import (
 )
 from .evaluator import *  # noqa: F403  # every evaluator that is registered
 from .explanation import Explanation
+from .exported import load_exported
 from .interpreter import *  # noqa: F403  # every method that is registered
 from .preprocessing import IMAGENET, Preprocessing
 from .probe import Probe
 from .progress import show_progress
 from .subject import Subject
-from .targets import ChannelScore, ClassScore, DetectionScore, SegmentationScore, Target
+from .suites import (
+    Detection,
+    DetectionSubject,
+    Segmentation,
+    SegmentationSubject,
+    paddleclas_model,
+)
+from .targets import (
+    ChannelScore,
+    ClassScore,
+    DetectionScore,
+    DetectionSimilarity,
+    SegmentationScore,
+    SequenceScore,
+    Target,
+)
 from .texts import TextPreprocessing
 from .version import __version__
 
@@ -28,7 +44,10 @@ __all__ = [
     "IMAGENET",
     "ChannelScore",
     "ClassScore",
+    "Detection",
     "DetectionScore",
+    "DetectionSimilarity",
+    "DetectionSubject",
     "Explanation",
     "Explanations",
     "ImageReadError",
@@ -39,7 +58,10 @@ __all__ = [
     "Preprocessing",
     "Probe",
     "ResourceError",
+    "Segmentation",
     "SegmentationScore",
+    "SegmentationSubject",
+    "SequenceScore",
     "Subject",
     "Target",
     "TargetError",
@@ -47,11 +69,14 @@ __all__ = [
     "UnsupportedModelError",
     "WeightsError",
     "__version__",
+    "callbacks",
     "dissection",
     "feature_visualization",
     "grid",
     "image_plot",
+    "load_exported",
     "lrp_model",
+    "paddleclas_model",
     "show_progress",
 ]
 __all__ += evaluator.__all__

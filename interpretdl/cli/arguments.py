@@ -33,7 +33,8 @@ Model = Annotated[
     str,
     typer.Option(
         "--model", "-m", metavar="NAME",
-        help="A name that `interpretdl models` lists, or package.module:function for your own.",
+        help="A name that `interpretdl models` lists, paddleclas:NAME for one of PaddleClas's, "
+        "exported:inference.json for an exported model, or package.module:function for your own.",
     ),
 ]  # fmt: skip
 Weights = Annotated[

@@ -1,4 +1,4 @@
-"""Models by name: of the zoo, of paddle.vision, or from a function of the user's own."""
+"""Models by name: of the zoo, of paddle.vision, exported, or from a function of one's own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import paddle
 
 from .. import lrp_model
 from ..errors import InputError, WeightsError, did_you_mean
+from ..exported import load_exported
 from ..probe import EngineKind, OutputKind
 from ..subject import Subject
+from ..suites import paddleclas_model
 from .arguments import DEFAULT_MODEL, number_or_name
 
 __all__ = ["load_model", "subject_of", "vision_models"]
@@ -60,7 +62,9 @@ def load_model(
     """Build a model and give it its weights.
 
     Args:
-        name: a name in `interpretdl.lrp_model.models()` or `vision_models()`, or
+        name: a name in `interpretdl.lrp_model.models()` or `vision_models()`;
+            "paddleclas:NAME", an architecture of the installed PaddleClas;
+            "exported:inference.json", an exported model, which has its weights; or
             "package.module:function", a function without arguments that returns the model. It is
             looked for in the current directory too.
         weights: a file with weights that fit the model.
@@ -74,6 +78,15 @@ def load_model(
     """
     if weights is not None and pretrained:
         raise InputError("give either a file with weights or ask for the published ones, not both")
+    if name.startswith("paddleclas:"):
+        return _of_paddleclas(name.removeprefix("paddleclas:"), weights, pretrained)
+    if name.startswith("exported:"):
+        if weights is not None or pretrained is not None:
+            raise InputError(
+                "an exported model has its weights beside it, in its .pdiparams file: leave "
+                "--weights, --pretrained and --no-pretrained out"
+            )
+        return load_exported(name.removeprefix("exported:"))
     if ":" in name:
         model = _own_model(name)
         if weights is not None:
@@ -95,6 +108,16 @@ def load_model(
     if name in zoo:
         return zoo[name](pretrained=pretrained if weights is None else weights)
     return _vision_model(name, weights, bool(pretrained))
+
+
+def _of_paddleclas(name: str, weights: str | Path | None, pretrained: bool | None) -> Any:
+    model = paddleclas_model(name, weights)  # says first if there is no such name
+    if weights is None and pretrained is not False:
+        raise InputError(
+            f"paddleclas:{name} starts with random weights: give --weights FILE, with PaddleClas's "
+            "published ones or your own, or --no-pretrained if random weights are wanted"
+        )
+    return model
 
 
 def _vision_model(name: str, weights: str | Path | None, pretrained: bool) -> paddle.nn.Layer:

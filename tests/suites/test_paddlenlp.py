@@ -1,4 +1,4 @@
-"""PaddleNLP's tokenizers and models, where it is installed."""
+"""PaddleNLP's tokenizers and models."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import pytest
 
 import interpretdl as it
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # what PaddleNLP's own imports say
-
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "film", "for", "##get", "bad", "a"]
 
 
 @pytest.fixture(params=["bert", "ernie"])
 def tokenizer_and_model(request: Any, tmp_path: Path) -> tuple[Any, Any]:
-    transformers = pytest.importorskip("paddlenlp.transformers")
+    import paddlenlp.transformers as transformers
+
     vocabulary = tmp_path / "vocab.txt"
     vocabulary.write_text("\n".join(WORDS), encoding="utf-8")
     name = request.param.capitalize()
@@ -42,9 +41,7 @@ def test_texts_are_read_and_explained(tokenizer_and_model: tuple[Any, Any]) -> N
     texts = it.TextPreprocessing(tokenizer)
     text = texts.read("A good film, forget")
     assert text.words == ("a", "good", "film", "[UNK]", "forget")
-    assert text.tokens == (
-        *("[CLS]", "a", "good", "film", "[UNK]", "for", "##get", "[SEP]"),
-    )
+    assert text.tokens == (*("[CLS]", "a", "good", "film", "[UNK]", "for", "##get", "[SEP]"),)
     ig = it.IntegratedGradientsInterpreter(model, preprocessing=texts)
     found = ig.explain("A good film, forget", label=1, gradient_of="logit")
     assert found.values.shape == (1, 8, 16)

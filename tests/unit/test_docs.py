@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 import typer
 
 import interpretdl as it
 from interpretdl.cli.app import app
 from interpretdl.registry import METHODS
+from tests.paddle_models import crnn
+from tests.paddle_models.forms import dictionary, two_inputs, video
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -223,6 +226,54 @@ def test_the_how_to_runs(page: str, folder: Path) -> None:
     for block in blocks(text):
         exec(block, names)  # noqa: S102 - the page's own lines
     assert [*folder.glob("*.png"), *folder.glob("*.pdparams")]
+
+
+def test_the_forms_of_models_run(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    names: dict[str, Any] = {
+        "model": dictionary(),
+        "two_inputs": two_inputs(),
+        "image": rng.normal(size=(2, 3, 16, 16)).astype("float32"),
+        "table": rng.normal(size=(2, 4)).astype("float32"),
+        "reader": crnn(seed=2),  # one that reads something
+        "line": rng.normal(size=(2, 3, 32, 32)).astype("float32"),
+        "network_of_clips": video(),
+        "clips": rng.normal(size=(2, 3, 4, 8, 8)).astype("float32"),
+    }
+    for block in blocks(sections(text_of(DOCS / "suites.md"))["Other forms"]):
+        exec(block, names)  # noqa: S102 - the page's own lines
+        assert names["found"].values.any()
+    assert names["letter"].values.any()
+    assert names["whole"].values.any()
+    assert names["frames"].shape == (2, 4)
+
+
+def test_a_detector_of_another_kind_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    found = blocks(sections(text_of(DOCS / "suites.md"))["PaddleDetection"])
+    (block,) = (block for block in found if "class Squares" in block)
+    exec(block, names)  # noqa: S102 - the page's own lines
+    assert capsys.readouterr().out.startswith("0: red square 0.")
+    assert (folder / "square.png").exists()
+
+
+def test_an_exported_model_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    (block,) = blocks(sections(text_of(DOCS / "suites.md"))["Exported models"])
+    exec(block, names)  # noqa: S102 - the page's own lines
+    assert names["found"].values.any()
+    assert (folder / "lrp.png").exists()
+    assert "add_8" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")
+def test_the_training_that_is_watched_runs(folder: Path) -> None:
+    names: dict[str, Any] = {}
+    (block,) = blocks(sections(text_of(DOCS / "suites.md"))["During training"])
+    exec(block, names)  # noqa: S102 - the page's own lines
+    assert names["watch"].failures == {}
+    written = sorted(path.name for path in (folder / "maps").iterdir())
+    assert written == ["epoch_001.png", "epoch_002.png", "epoch_003.png"]
 
 
 def shown_commands() -> list[str]:

@@ -36,13 +36,16 @@ ROOMS = (
         "data_processor",
         "perturbation",
         "lrp_model",
+        "exported",
         "common",
         "subject",
         "views",
         "explanation",
+        "suites",
         "drawing",
     ),
-    *("interpreter", "evaluator", "dissection", "feature_visualization", "testing", "cli"),
+    *("interpreter", "evaluator", "dissection", "feature_visualization", "testing"),
+    *("callbacks", "cli"),
     *("api", "", "__main__"),  # interpretdl/__init__.py is the empty name
 )
 # What knows files and figures knows no model; these know nothing of each other.

@@ -23,6 +23,7 @@ from tests.families import COLUMNS, Case, row, take_statistics
 from tests.unit import test_transformer_families
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
+ZOO = "\n## PaddleClas's model zoo\n"  # the section of `tests/suites/table.py`
 BIG = ("alexnet", "googlenet", "wide_resnet50_2", "vgg16")  # one image will do
 # Shuffled channels, gates, fused and functional ReLUs, branches: at the smallest size each takes.
 FAMILIES: dict[str, tuple[Callable[..., Any], int]] = {
@@ -83,7 +84,7 @@ HEADING = """# Which methods work on which models
 Made by `python tests/unit/test_model_families.py`; the tests find the same on every run, with
 random weights and images. The first rows are Paddle's networks and those of `lrp_model`; below,
 *PaddleClas: …* are PaddleClas's families, with its operations in its order, and a few layers of few
-channels. *works* means:
+channels; its own definitions are [further down](#paddleclass-model-zoo). *works* means:
 
 - CAMs: without `target_layer_name` a layer is found, it has the picture's rows and columns or
   tokens that are brought to them, upright, and no map is zero everywhere. Of PaddleClas's families
@@ -121,7 +122,7 @@ def test_as_the_page_says(name: str) -> None:
 
 
 def test_the_page_has_every_family() -> None:
-    page = PAGE.read_text("utf-8")
+    page, _, _ = PAGE.read_text("utf-8").partition(ZOO)
     assert page.startswith(heading())
     names = [line.split("`")[1] for line in page[len(heading()) :].splitlines()]
     assert names == [*FAMILIES, *test_transformer_families.FAMILIES]
@@ -139,4 +140,5 @@ if __name__ == "__main__":
         start = time.perf_counter()
         text += row(family, make(family)) + "\n"
         print(text.splitlines()[-1], f"{time.perf_counter() - start:.1f} s", file=sys.stderr)
-    PAGE.write_text(text, "utf-8")
+    _, title, zoo = PAGE.read_text("utf-8").partition(ZOO)
+    PAGE.write_text(text + title + zoo, "utf-8")
