@@ -74,8 +74,12 @@ def _upright(probe: Probe, layer: str, grid: Any, x: Any) -> bool:
     """Whether each quarter of the grid is moved most by a change of the picture's same quarter."""
     rng = np.random.default_rng(0)
     x = rng.choice(x.ravel(), (24, *x.shape[1:]))
-    sides = [(slice(s // 2), slice(s - s // 2, s)) for s in (grid.height, x.shape[-1])]
-    quarters, parts = ([np.s_[..., i, j] for i in side for j in side] for side in sides)
+
+    def quarters_of(shape: Any) -> Any:
+        rows, columns = [(slice(s // 2), slice(s - s // 2, s)) for s in shape]
+        return [np.s_[..., i, j] for i in rows for j in columns]
+
+    quarters, parts = quarters_of((grid.height, grid.width)), quarters_of(x.shape[2:])
 
     def maps(x: Any) -> Any:
         return grid.maps(probe.forward(x, layers=layer).activations[layer])
@@ -96,7 +100,7 @@ def cams(case: Case) -> None:
     found = probe.gradients(case.x, target, at=Spatial())
     (layer,) = found.activations
     grid = found.grids[layer]
-    assert grid.height == grid.width > 1  # the pictures are square
+    assert min(grid.height, grid.width) > 1
 
     if grid.kind != "first":  # else the layer itself has rows and columns
         assert _upright(probe, layer, grid, case.x)

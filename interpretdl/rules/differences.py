@@ -129,7 +129,9 @@ class RescaleSoftmax(Rule):
     def __call__(self, site: Site) -> Tensor:
         axis = site.arguments[0] if site.arguments else -1
         x = site.x.detach()
-        log = x - paddle.logsumexp(x, axis, keepdim=True)  # Paddle's log_softmax ends at -64
+        # Paddle's log_softmax ends at -64, and its logsumexp takes four axes at most.
+        log = x - x.max(axis, keepdim=True)
+        log = log - paddle.exp(log).sum(axis, keepdim=True).log()
         (now, then), (image, reference) = _sides(site, log), _sides(site, site.value)
         apart = now - then
         known = paddle.isfinite(apart)  # else masked by -inf, and 0

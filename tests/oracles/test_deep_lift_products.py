@@ -121,6 +121,10 @@ BY_HAND: dict[str, tuple[Callable[[Any], Any], Callable[[Array, Array], Array]]]
     "quotient": (lambda x: x[:, :4] / x[:, 4:], through_quotient),
     "matmul": (products_sum, through_matmul),
     "softmax": (lambda x: F.softmax(x, axis=-1), through_softmax),
+    "softmax of windows": (
+        lambda x: F.softmax(x.reshape([-1, 1, 1, 1, 8]), axis=-1).flatten(1),
+        through_softmax,
+    ),
     "layer-norm": (norm, through_layer_norm),
     "layer-norm, written out": (written_norm, through_layer_norm),
     "layer-norm, ConvNeXt's": (convnexts_norm, through_layer_norm),
