@@ -19,6 +19,7 @@ from .interpreter import *  # noqa: F403  # every method that is registered
 from .preprocessing import IMAGENET, Preprocessing
 from .probe import Probe
 from .progress import show_progress
+from .runs import Clusters, Run, RunDiff, clusters_of, diff_runs, open_run, run
 from .subject import Subject
 from .targets import ChannelScore, ClassScore, DetectionScore, SegmentationScore, Target
 from .texts import TextPreprocessing
@@ -28,6 +29,7 @@ __all__ = [
     "IMAGENET",
     "ChannelScore",
     "ClassScore",
+    "Clusters",
     "DetectionScore",
     "Explanation",
     "Explanations",
@@ -39,6 +41,8 @@ __all__ = [
     "Preprocessing",
     "Probe",
     "ResourceError",
+    "Run",
+    "RunDiff",
     "SegmentationScore",
     "Subject",
     "Target",
@@ -47,11 +51,15 @@ __all__ = [
     "UnsupportedModelError",
     "WeightsError",
     "__version__",
+    "clusters_of",
+    "diff_runs",
     "dissection",
     "feature_visualization",
     "grid",
     "image_plot",
     "lrp_model",
+    "open_run",
+    "run",
     "show_progress",
 ]
 __all__ += evaluator.__all__

@@ -38,11 +38,12 @@ ROOMS = (
         "lrp_model",
         "common",
         "subject",
+        "models_by_name",
         "views",
         "explanation",
         "drawing",
     ),
-    *("interpreter", "evaluator", "dissection", "feature_visualization", "testing", "cli"),
+    *("interpreter", "evaluator", "dissection", "feature_visualization", "runs", "testing", "cli"),
     *("api", "", "__main__"),  # interpretdl/__init__.py is the empty name
 )
 # What knows files and figures knows no model; these know nothing of each other.
@@ -57,7 +58,7 @@ APART = {
 
 # Wanted by few, or slow to import: inside the functions that use them.
 LATE = {"matplotlib", "mpl_toolkits", "skimage", "sklearn", "scipy", "pyarrow", "jinja2"}
-LATE |= {"IPython", "typer"}
+LATE |= {"IPython", "typer", "ray", "pandas"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
