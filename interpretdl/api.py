@@ -20,6 +20,7 @@ from .interpreter import *  # noqa: F403  # every method that is registered
 from .preprocessing import IMAGENET, Preprocessing
 from .probe import Probe
 from .progress import show_progress
+from .runs import Clusters, Run, RunDiff, clusters_of, diff_runs, open_run, run
 from .subject import Subject
 from .suites import (
     Detection,
@@ -44,6 +45,7 @@ __all__ = [
     "IMAGENET",
     "ChannelScore",
     "ClassScore",
+    "Clusters",
     "Detection",
     "DetectionScore",
     "DetectionSimilarity",
@@ -58,6 +60,8 @@ __all__ = [
     "Preprocessing",
     "Probe",
     "ResourceError",
+    "Run",
+    "RunDiff",
     "Segmentation",
     "SegmentationScore",
     "SegmentationSubject",
@@ -70,13 +74,17 @@ __all__ = [
     "WeightsError",
     "__version__",
     "callbacks",
+    "clusters_of",
+    "diff_runs",
     "dissection",
     "feature_visualization",
     "grid",
     "image_plot",
     "load_exported",
     "lrp_model",
+    "open_run",
     "paddleclas_model",
+    "run",
     "show_progress",
 ]
 __all__ += evaluator.__all__

@@ -13,6 +13,7 @@ import typer
 from ..errors import InterpretError
 from ..version import __version__
 from .compare import compare
+from .diff import diff
 from .dissect import dissect, mini_broden
 from .evaluate import evaluate
 from .explain import explain, predict
@@ -27,22 +28,25 @@ from .outcome import (
     complain,
     say,
 )
+from .report import report
+from .run import run
 from .tables import methods, models
 
 __all__ = ["main"]
 
 app = typer.Typer(
     help="Explains what PaddlePaddle image classifiers look at.",
-    epilog="Exit code: 0 all done; 1 some pictures could not be read, the others are done; "
-    "2 wrong usage or an error, in one line on standard error; 130 Ctrl-C; 141 nobody reads what "
-    "is printed, as after `| head`.",
+    epilog="Exit code: 0 all done; 1 some pictures could not be read, the others are done, or runs "
+    "differ by more than the limits of `diff`; 2 wrong usage or an error, in one line on standard "
+    "error; 130 Ctrl-C; 141 nobody reads what is printed, as after `| head`.",
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for _command in (
-    explain, compare, predict, evaluate, methods, models, dissect, mini_broden, info,
+    explain, compare, predict, evaluate, run, report, diff, methods, models, dissect, mini_broden,
+    info,
 ):  # fmt: skip
     app.command()(_command)  # named as its function, with a hyphen for an underscore
 

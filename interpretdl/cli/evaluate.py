@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ..errors import InputError, did_you_mean
+from ..errors import InputError
 from . import arguments as arg
 from .outcome import SOME_FAILED, say
 from .pictures import find_pictures
@@ -107,11 +107,12 @@ def evaluate(
     from ..evaluator import compare
     from ..registry import EVALUATORS, METHODS
     from .models import subject_of
+    from .options import options_by_name
 
     # Mistakes are found before the work starts.
     methods = {name: METHODS.find(name) for name in method or [arg.DEFAULT_METHOD]}
     metrics = {name: EVALUATORS.find(name) for name in metric or DEFAULT_METRICS}
-    options = _options(option or [], {**methods, **metrics})
+    options = options_by_name(option or [], {**methods, **metrics})
     for name, info in metrics.items():
         if info.needs & {"masks", "boxes"}:
             raise InputError(
@@ -143,19 +144,3 @@ def evaluate(
                 say(f"Wrote {target}")
     if len(result.sources) < len(paths):
         raise typer.Exit(SOME_FAILED)
-
-
-def _options(texts: list[str], known: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Options by method and metric, from texts such as "deletion.steps=10"."""
-    from .options import parse_options
-
-    given: dict[str, list[str]] = {name: [] for name in known}
-    for text in texts:
-        name, dot, rest = text.partition(".")
-        if not dot or name not in known:
-            raise InputError(
-                f"an option is written NAME.OPTION=VALUE, with one of {', '.join(known)}; got "
-                f"{text!r}{did_you_mean(name, known)}"
-            )
-        given[name].append(rest)
-    return {name: parse_options(given[name], info.options, name) for name, info in known.items()}

@@ -1,35 +1,15 @@
-"""Models by name: of the zoo, of paddle.vision, exported, or from a function of one's own."""
+"""The model that a command's options describe."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import os
-import sys
 from pathlib import Path
-from typing import Any
 
-import paddle
-
-from .. import lrp_model
-from ..errors import InputError, WeightsError, did_you_mean
-from ..exported import load_exported
+from ..models_by_name import load_model
 from ..probe import EngineKind, OutputKind
 from ..subject import Subject
-from ..suites import paddleclas_model
-from .arguments import DEFAULT_MODEL, number_or_name
+from .arguments import number_or_name
 
-__all__ = ["load_model", "subject_of", "vision_models"]
-
-
-def vision_models() -> dict[str, Any]:
-    """The functions of `paddle.vision.models` that build a network, by name."""
-    models = paddle.vision.models
-    return {
-        name: getattr(models, name)
-        for name in sorted(models.__all__)
-        if inspect.isfunction(getattr(models, name))
-    }
+__all__ = ["subject_of"]
 
 
 def subject_of(
@@ -50,130 +30,4 @@ def subject_of(
         output_kind=output_kind,
         batch_size=batch_size,
         engine=engine,
-    )
-
-
-def load_model(
-    name: str = DEFAULT_MODEL,
-    *,
-    weights: str | Path | None = None,
-    pretrained: bool | None = None,
-) -> paddle.nn.Layer:
-    """Build a model and give it its weights.
-
-    Args:
-        name: a name in `interpretdl.lrp_model.models()` or `vision_models()`;
-            "paddleclas:NAME", an architecture of the installed PaddleClas;
-            "exported:inference.json", an exported model, which has its weights; or
-            "package.module:function", a function without arguments that returns the model. It is
-            looked for in the current directory too.
-        weights: a file with weights that fit the model.
-        pretrained: True takes the published weights, which may download them; False keeps the
-            random ones. None takes the published ones for the default model, keeps those of a
-            function of one's own, and is an error for other models without a file.
-
-    Raises:
-        InputError: an unknown name, or it is not said which weights.
-        WeightsError: the weights cannot be downloaded or do not fit.
-    """
-    if weights is not None and pretrained:
-        raise InputError("give either a file with weights or ask for the published ones, not both")
-    if name.startswith("paddleclas:"):
-        return _of_paddleclas(name.removeprefix("paddleclas:"), weights, pretrained)
-    if name.startswith("exported:"):
-        if weights is not None or pretrained is not None:
-            raise InputError(
-                "an exported model has its weights beside it, in its .pdiparams file: leave "
-                "--weights, --pretrained and --no-pretrained out"
-            )
-        return load_exported(name.removeprefix("exported:"))
-    if ":" in name:
-        model = _own_model(name)
-        if weights is not None:
-            lrp_model.load_weights(model, weights)
-        return model
-    zoo, vision = lrp_model.models(), vision_models()
-    if name not in zoo and name not in vision:
-        raise InputError(
-            f"no model {name!r}{did_you_mean(name, [*zoo, *vision])}; `interpretdl models` lists "
-            "them, and package.module:function gives one of your own"
-        )
-    if weights is None and pretrained is None:
-        if name != DEFAULT_MODEL:  # whose trained weights come as a package
-            raise InputError(
-                f"{name} starts with random weights: give --weights FILE, or --pretrained for the "
-                "published ones (a download), or --no-pretrained if random weights are wanted"
-            )
-        pretrained = True
-    if name in zoo:
-        return zoo[name](pretrained=pretrained if weights is None else weights)
-    return _vision_model(name, weights, bool(pretrained))
-
-
-def _of_paddleclas(name: str, weights: str | Path | None, pretrained: bool | None) -> Any:
-    model = paddleclas_model(name, weights)  # says first if there is no such name
-    if weights is None and pretrained is not False:
-        raise InputError(
-            f"paddleclas:{name} starts with random weights: give --weights FILE, with PaddleClas's "
-            "published ones or your own, or --no-pretrained if random weights are wanted"
-        )
-    return model
-
-
-def _vision_model(name: str, weights: str | Path | None, pretrained: bool) -> paddle.nn.Layer:
-    try:
-        model = vision_models()[name](pretrained=pretrained)
-    except (RuntimeError, OSError) as error:
-        raise WeightsError(f"cannot get the published weights of {name}: {error}") from error
-    if weights is not None:
-        lrp_model.load_weights(model, weights)
-    return model
-
-
-def _own_model(name: str) -> paddle.nn.Layer:
-    module_name, _, function_name = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except SystemExit as error:
-        raise _ended(name, error) from error
-    except ModuleNotFoundError as error:
-        # a module that is there but lacks one of its own imports has its own error
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise InputError(
-            f"no module {module_name!r} for the model {name!r}; it is looked for in the current "
-            "directory and among what is installed"
-        ) from error
-    except (ValueError, TypeError) as error:  # ":function", "..module:function"
-        raise InputError(
-            f"a model of one's own is package.module:function; got {name!r}"
-        ) from error
-    if not hasattr(module, function_name):
-        raise InputError(
-            f"module {module_name!r} has no {function_name!r}"
-            f"{did_you_mean(function_name, dir(module))}"
-        )
-    model = getattr(module, function_name)
-    if not isinstance(model, paddle.nn.Layer) and callable(model):
-        try:
-            inspect.signature(model).bind()
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{name} must be callable without arguments: {error}") from error
-        try:
-            model = model()
-        except SystemExit as error:
-            raise _ended(name, error) from error
-    if not isinstance(model, paddle.nn.Layer):
-        raise InputError(
-            f"{name} must be a model or a function that returns one, a paddle.nn.Layer; it gave "
-            f"{type(model).__name__}"
-        )
-    return model
-
-
-def _ended(name: str, error: SystemExit) -> InputError:
-    return InputError(
-        f"{name} ended the program (exit code {error.code!r}) instead of returning a model"
     )

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from ..errors import InputError, did_you_mean
 from ..hints import alternatives
 
-__all__ = ["describe_option", "parse_options"]
+__all__ = ["describe_option", "options_by_name", "parse_options"]
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -44,6 +44,24 @@ def parse_options(
         except ValueError:
             raise InputError(f"{method}: {name} must be {_words(hint)}; got {value!r}") from None
     return options
+
+
+def options_by_name(texts: list[str], known: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Options by method and metric, from texts such as "deletion.steps=10".
+
+    Raises:
+        InputError: no name that is known, or what `parse_options` refuses.
+    """
+    given: dict[str, list[str]] = {name: [] for name in known}
+    for text in texts:
+        name, dot, rest = text.partition(".")
+        if not dot or name not in known:
+            raise InputError(
+                f"an option is written NAME.OPTION=VALUE, with one of {', '.join(known)}; got "
+                f"{text!r}{did_you_mean(name, known)}"
+            )
+        given[name].append(rest)
+    return {name: parse_options(given[name], info.options, name) for name, info in known.items()}
 
 
 def describe_option(parameter: inspect.Parameter) -> str:

@@ -18,12 +18,9 @@ def find_pictures(given: Sequence[Path]) -> list[Path]:
         InputError: a folder without pictures.
         ResourceError: a folder that may not be read.
     """
-    from PIL import Image
+    from ..data_processor.readers import picture_endings
 
-    from ..data_processor.decode import ALLOWED_FORMATS
-
-    known = Image.registered_extensions()
-    endings = {ending for ending, kind in known.items() if kind in ALLOWED_FORMATS}
+    endings = picture_endings()
     found: dict[Path, None] = {}
     for path in given:
         if not os.path.isdir(path):  # unlike Path.is_dir it raises nothing, whatever the name

@@ -35,7 +35,7 @@ def methods(
 def models() -> None:
     """List the names that --model knows."""
     from ..lrp_model import models as zoo
-    from .models import vision_models
+    from ..models_by_name import vision_models
 
     for title, names in (
         ("The zoo, where every operation is a layer:", zoo()),

@@ -36,6 +36,7 @@ __all__ = [
     "load_image",
     "load_npy_dict_file",
     "load_pickle_file",
+    "picture_endings",
     "preprocess_image",
     "preprocess_save_path",
     "read_arrays",
@@ -141,6 +142,14 @@ def read_images(
         indices=tuple(done),
         failures=failures,
     )
+
+
+def picture_endings() -> set[str]:
+    """The endings of names of files that are read, lower case with the dot."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return {ending for ending, kind in known.items() if kind in ALLOWED_FORMATS}
 
 
 def _items(inputs: Any) -> list[Any]:

@@ -34,18 +34,23 @@ class Hold:
     The system gives the lock back when its process ends, also by `kill -9`. The file is removed at
     the end; what a killed run left is taken over by the next.
 
+    Args:
+        folder: where it writes.
+        name: of the file that is locked.
+        what: a run's name in messages.
+
     Raises:
         ResourceError: another run holds the folder (it is said who), or it cannot be written to.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK
+    def __init__(self, folder: Path, name: str = LOCK, what: str = "dissection") -> None:
+        self._path, self._what = folder / name, what
         self.left: dict[str, Any] = {}
         """What a killed run had noted. It stays until something else is noted."""
 
     def __enter__(self) -> Hold:
         try:
-            self._descriptor = _held(self._path)
+            self._descriptor = _held(self._path, self._what)
         except ResourceError:
             raise
         except OSError as error:
@@ -78,7 +83,7 @@ class Hold:
             raise ResourceError(f"cannot write {self._path}: {error.strerror or error}") from error
 
 
-def _held(path: Path) -> int:
+def _held(path: Path, what: str) -> int:
     for _ in range(_TRIES):
         descriptor = os.open(path, _FLAGS, 0o666)
         try:
@@ -94,7 +99,7 @@ def _held(path: Path) -> int:
             who = _read(descriptor)
             os.close(descriptor)
             raise ResourceError(
-                f"another dissection is writing into {path.parent}: process "
+                f"another {what} is writing into {path.parent}: process "
                 f"{who.get('process', 'unknown')} on {who.get('computer', 'an unknown computer')}; "
                 "wait until it has ended, or give another folder"
             ) from error
@@ -105,7 +110,7 @@ def _held(path: Path) -> int:
             warn(f"{path.parent} cannot be locked ({error.strerror}); start no second run there")
             return descriptor
         os.close(descriptor)
-    raise ResourceError(f"other dissections begin and end in {path.parent}; give another folder")
+    raise ResourceError(f"another {what} begins and ends in {path.parent}; give another folder")
 
 
 def _lock(descriptor: int) -> None:

@@ -28,7 +28,7 @@ from .report import facts_of
 from .table import Comparison
 from .thumbnails import Thumbnails, pictures_of
 
-__all__ = ["compare", "settings_of"]
+__all__ = ["compare", "metric_settings", "settings_of"]
 
 _FORMAT = "interpretdl comparison 1"
 Method = Interpreter | tuple[Interpreter, Mapping[str, Any]]
@@ -116,7 +116,7 @@ def compare(
         settings = settings_of(row.interpreter, row.options, digests[id(model)])
         store.expect("methods", name, settings)
     for name, column in columns.items():
-        store.expect("metrics", name, _metric_settings(column))
+        store.expect("metrics", name, metric_settings(column))
 
     cells: dict[tuple[str, str], Evaluation] = {}
     with progress_bar(len(rows) * len(columns), "compare", "cell") as bar:
@@ -235,7 +235,8 @@ def _reading(text: TextPreprocessing) -> dict[str, Any]:
     }
 
 
-def _metric_settings(evaluator: Evaluator) -> dict[str, Any]:
+def metric_settings(evaluator: Evaluator) -> dict[str, Any]:
+    """What a metric's values depend on, the images and the method aside."""
     model = evaluator.probe.model if evaluator.probe else None
     reading = evaluator.preprocessing
     return {

@@ -219,13 +219,15 @@ def test_the_example_runs(name: str, folder: Path) -> None:
     assert names["found"].values.any()
 
 
-@pytest.mark.parametrize("page", ["own_model", "any_function", "batches", "offline", "texts"])
+@pytest.mark.parametrize(
+    "page", ["own_model", "any_function", "batches", "compare_runs", "offline", "texts"]
+)
 def test_the_how_to_runs(page: str, folder: Path) -> None:
     names: dict[str, Any] = {}
     text = text_of(DOCS / "how_to" / f"{page}.md")
     for block in blocks(text):
         exec(block, names)  # noqa: S102 - the page's own lines
-    assert [*folder.glob("*.png"), *folder.glob("*.pdparams")]
+    assert any([*folder.glob(f"*.{ending}")] for ending in ("png", "pdparams", "html"))
 
 
 def test_the_forms_of_models_run(folder: Path) -> None:

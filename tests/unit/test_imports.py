@@ -42,9 +42,10 @@ ROOMS = (
         "views",
         "explanation",
         "suites",
+        "models_by_name",
         "drawing",
     ),
-    *("interpreter", "evaluator", "dissection", "feature_visualization", "testing"),
+    *("interpreter", "evaluator", "dissection", "feature_visualization", "runs", "testing"),
     *("callbacks", "cli"),
     *("api", "", "__main__"),  # interpretdl/__init__.py is the empty name
 )
@@ -60,7 +61,7 @@ APART = {
 
 # Wanted by few, or slow to import: inside the functions that use them.
 LATE = {"matplotlib", "mpl_toolkits", "skimage", "sklearn", "scipy", "pyarrow", "jinja2"}
-LATE |= {"IPython", "typer"}
+LATE |= {"IPython", "typer", "ray", "pandas"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

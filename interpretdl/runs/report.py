@@ -1,0 +1,341 @@
+"""The report of a run: one file that needs no other and no network."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data_processor.files import atomic_path, check_writable
+from ..data_processor.page import made, render_page
+from ..errors import InputError
+from ..preprocessing import whole_number
+from ..registry import EVALUATORS
+from .clusters import FEWEST, Clusters, clusters_of
+from .columns import Columns, Stored, class_number, columns_of, picture_reader, stacked
+from .page_data import PICTURE, number, rounded, strip, thumbnails
+from .sheets import map_sheets, shape_of
+
+__all__ = ["clusters_in_run", "write_report"]
+
+_EXAMPLES = 6
+_PAIRS, _CLASSES = 50, 300  # rows of a table
+_MOST_CLUSTERED = 1000  # maps of a class
+_SEARCHED = 60  # classes and methods, those with most maps
+_FEWEST_SHOWN = 32  # of fewer maps, chance makes groups now and then
+
+
+def write_report(
+    run: Stored, path: str | os.PathLike[str], *, pictures: int = 1000, root: str | None = None
+) -> None:
+    """Write the report of a run.
+
+    Args:
+        run: it may be incomplete.
+        path: the .html file.
+        pictures: the most that are shown one by one; of more, evenly spread ones are. Tables count
+            all.
+        root: the folder where relative paths of pictures start; None: the current one.
+
+    Raises:
+        InputError: the run has no row yet.
+        ResourceError: the file cannot be written, or does not end in .html.
+    """
+    check_writable(path, (".html",))
+    whole_number(pictures, "pictures")
+    page = _Page(run, columns_of(run), pictures, None if root is None else Path(root)).render()
+    with atomic_path(path) as file:
+        file.write_text(page, encoding="utf-8")
+
+
+def clusters_in_run(
+    run: Stored, label: int | str, method: str | None = None, **options: Any
+) -> Clusters:
+    """Groups among one method's maps of a class.
+
+    Args:
+        run: the run.
+        label: the class that the maps explain, by number or name.
+        method: None: the run's only one.
+        options: of `clusters_of`.
+
+    Returns:
+        Clusters, whose `pictures` are positions in the run.
+
+    Raises:
+        InputError: no such class or method, or too few maps.
+    """
+    found = columns_of(run)
+    if method is None and len(found.methods) > 1:
+        raise InputError(f"the run has several methods; give method=, of {', '.join(run.methods)}")
+    name = method or run.methods[0]
+    if name not in found.methods:
+        raise InputError(f"the run has no method {name!r}; it has {', '.join(run.methods)}")
+    return _clusters(found, name, class_number(found, label), **options)
+
+
+def _clusters(columns: Columns, name: str, label: int, **options: Any) -> Clusters:
+    method = columns.methods[name]
+    rows = [i for i in np.flatnonzero(method.target == label) if method.maps[i] is not None]
+    if len(rows) < FEWEST:
+        raise InputError(
+            f"{name} has {len(rows)} maps of class {columns.name(label)}; groups need {FEWEST}"
+        )
+    rows = rows[:: -(-len(rows) // _MOST_CLUSTERED)]
+    maps = stacked([m for i in rows if (m := method.maps[i]) is not None])
+    return clusters_of(maps, pictures=columns.positions[rows], **options)
+
+
+class _Page:
+    """One report while it is made."""
+
+    def __init__(self, run: Stored, columns: Columns, most: int, root: Path | None) -> None:
+        self.run, self.c, self.root = run, columns, root
+        n = len(columns)
+        step = np.arange(min(n, most)) * n // min(n, most)
+        self.shown = step.astype(int)
+        self.place = {int(i): place for place, i in enumerate(self.shown)}
+        self.right = np.where(
+            (columns.label >= 0) & (columns.prediction >= 0),
+            (columns.label == columns.prediction).astype(float), np.nan,
+        )  # fmt: skip
+        self.directions = {name: self._direction(name) for name in run.metrics}
+
+    def _direction(self, metric: str) -> bool | None:
+        """Whether higher values are better; None where the metric is not known here."""
+        entry = self.run.settings["metrics"][metric]
+        info = EVALUATORS.all().get(entry.get("metric", metric))
+        return None if info is None else info.higher_is_better
+
+    def render(self) -> str:
+        c, shown = self.c, self.shown
+        groups = self._groups()
+        layers: dict[str, Any] = {
+            name: ([method.maps[i] for i in shown], method.signed)
+            for name, method in c.methods.items()
+        }
+        thumbs = thumbnails(
+            [c.paths[i] for i in shown], picture_reader(self.run, self.root), layers
+        )
+        side = thumbs["side"]
+        for group in groups:  # mean maps have layers of their own, without a picture below
+            means, signed = group["means"], group["signed"]
+            sheets, there = map_sheets(means, [None] * len(means), signed)
+            thumbs["layers"][group["layer"]] = {
+                "sheets": sheets, "there": there, "signed": signed, "shape": shape_of(means[0])
+            }  # fmt: skip
+        return render_page(
+            __package__,
+            "run.html",
+            data={"thumbs": thumbs, **self._rows()},
+            n=len(c), shown=len(shown), methods=list(c.methods),
+            facts=self._facts(), summary=self._summary(),
+            heads=[(name, _better(self.directions[name])) for name in self.run.metrics],
+            classes=self._classes(), by_label=bool((c.label >= 0).any()),
+            pairs=self._pairs(), faithful=self._faithful(side),
+            groups=[{**group, "strips": self._strips(group, side)} for group in groups],
+            looked_at=self._looked_at, fewest=_FEWEST_SHOWN,
+            failures=[(c.title(i), c.errors[i]) for i in range(len(c)) if c.errors[i]][:_CLASSES],
+            failed=sum(map(bool, c.errors)),
+        )  # fmt: skip
+
+    # -- tables -----------------------------------------------------------------------------------
+
+    def _facts(self) -> dict[str, str]:
+        run, model = self.run, self.run.settings.get("model")
+        given = model.get("name") if isinstance(model, dict) else model
+        weights = str(run.fingerprint.get("model", ""))
+        count = f"{len(self.c)} of {run.pictures}"
+        return {
+            "model": "; ".join(filter(None, [str(given or ""), weights])) or "unknown",
+            "pictures": count if len(self.c) < run.pictures else str(run.pictures),
+            "complete": "yes" if run.complete else "no: the run was not finished",
+            "methods": ", ".join(run.methods),
+            **made(),
+        }
+
+    def _summary(self) -> list[dict[str, Any]]:
+        rows = []
+        for name, method in self.c.methods.items():
+            errors = sum(bool(text) for text in method.errors)
+            cells = [
+                (number(_mean(values)), number(_spread(values)))
+                for values in method.metrics.values()
+            ]
+            rows.append({"method": name, "maps": len(method.maps) - errors, "cells": cells})
+        return rows
+
+    def _classes(self) -> list[dict[str, Any]]:
+        """A row for each class, the worst first."""
+        c = self.c
+        of = c.label if (c.label >= 0).any() else c.prediction
+        rows: list[dict[str, Any]] = []
+        for k in np.unique(of[of >= 0]):
+            mine = of == k
+            cells = [
+                number(_mean(values[mine]))
+                for method in c.methods.values()
+                for values in method.metrics.values()
+            ]
+            rows.append({
+                "number": int(k), "name": c.name(k), "count": int(mine.sum()),
+                "right": _mean(self.right[mine]), "probability": _mean(c.probability[mine]),
+                "cells": cells,
+            })  # fmt: skip
+        rows.sort(key=lambda row: (row["right"] if row["right"] == row["right"] else 2,
+                                   -row["count"]))  # fmt: skip
+        for row in rows:
+            row["right"], row["probability"] = _percent(row["right"]), _percent(row["probability"])
+        return rows[:_CLASSES]
+
+    def _pairs(self) -> list[dict[str, Any]]:
+        """Which class was taken for which, the most frequent first."""
+        c = self.c
+        wrong = np.flatnonzero(self.right == 0)
+        found = Counter((int(c.label[i]), int(c.prediction[i])) for i in wrong)
+        rows = []
+        for (label, prediction), count in found.most_common(_PAIRS):
+            mine = (c.label == label) & (c.prediction == prediction)
+            rows.append({
+                "label": label, "prediction": prediction, "count": count,
+                "label_name": c.name(label), "prediction_name": c.name(prediction),
+                "probability": _percent(_mean(c.probability[mine])),
+            })  # fmt: skip
+        return rows
+
+    # -- strips -----------------------------------------------------------------------------------
+
+    def _faithful(self, side: int) -> list[dict[str, Any]]:
+        """For each method and metric the best and the worst maps of those shown."""
+        found = []
+        for name, method in self.c.methods.items():
+            for metric, every in method.metrics.items():
+                values = every[self.shown]
+                order = [k for k in np.argsort(values, kind="stable") if np.isfinite(values[k])]
+                if not order:
+                    continue
+                higher = self.directions[metric]
+                ends = {"highest": order[::-1], "lowest": order}
+                words = {True: ("most", "least"), False: ("least", "most"), None: ("", "")}[higher]
+                strips = []
+                for (end, places), word in zip(ends.items(), words, strict=True):
+                    tiles = [
+                        (k, name, f"{self._file(k)}: {number(float(values[k]))}")
+                        for k in map(int, places[:_EXAMPLES])
+                    ]
+                    title = f"{name}, {end} {metric}{f': {word} faithful' if word else ''}"
+                    strips.append(strip(title, _better(higher), tiles, side))
+                found.append({"method": name, "metric": metric,
+                              "strips": strips[::-1] if higher is False else strips})  # fmt: skip
+        return found
+
+    def _file(self, place: int) -> str:
+        return os.path.basename(self.c.title(int(self.shown[place])))
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Classes whose maps fall into groups, for each method."""
+        found: list[dict[str, Any]] = []
+        counts: Counter[tuple[int, str]] = Counter()
+        for name, method in self.c.methods.items():
+            there = [i for i, one in enumerate(method.maps) if one is not None]
+            counts.update((int(label), name) for label in method.target[there] if label >= 0)
+        large = [each for each, count in counts.most_common(_SEARCHED) if count >= _FEWEST_SHOWN]
+        self._looked_at = len(large)
+        for label, name in sorted(large):
+            try:
+                groups = _clusters(self.c, name, label)
+            except InputError:  # too few of them are more than zeros
+                continue
+            method = self.c.methods[name]
+            if groups.count > 1:
+                found.append({
+                    "method": name, "label": self.c.name(label), "groups": groups,
+                    "means": list(groups.means), "signed": method.signed,
+                    "layer": f"\nmeans {len(found)}",
+                })  # fmt: skip
+        return found
+
+    def _strips(self, group: dict[str, Any], side: int) -> list[dict[str, Any]]:
+        """The mean map of each group, and the pictures nearest to it."""
+        groups: Clusters = group["groups"]
+        maps = self.c.methods[group["method"]].maps
+        strips = []
+        for k, size in enumerate(groups.sizes):
+            rows = np.searchsorted(self.c.positions, groups.members(k))
+            rows = np.array([i for i in rows if int(i) in self.place], int)
+            mean = groups.means[k].ravel()
+            far = [_distance(one, mean) if (one := maps[i]) is not None else 2.0 for i in rows]
+            nearest = rows[np.argsort(far, kind="stable")][:_EXAMPLES]
+            tiles = [(k, group["layer"], f"mean of {size}")]
+            for i in nearest:
+                place = self.place[int(i)]
+                tiles.append((place, group["method"], self._file(place)))
+            right = _mean(self.right[np.searchsorted(self.c.positions, groups.members(k))])
+            note = "The mean map, then the pictures whose maps are nearest to it."
+            title = f"{group['label']}, {group['method']}: group {k + 1}, {size} pictures"
+            if right == right:
+                title += f", {_percent(right)} right"
+            strips.append(strip(title, note, tiles, side))
+        return strips
+
+    # -- what is filtered -------------------------------------------------------------------------
+
+    def _rows(self) -> dict[str, Any]:
+        c, shown = self.c, self.shown
+        used = {*c.label[shown].tolist(), *c.prediction[shown].tolist()} - {-1}
+        return {
+            "picture": PICTURE,
+            "methods": list(c.methods),
+            "metrics": list(self.run.metrics),
+            "classes": [[k, c.name(k)] for k in sorted(used, key=c.name)],
+            "title": [c.title(i) for i in shown],
+            "error": [c.errors[i] for i in shown],
+            "label": c.label[shown].tolist(),
+            "prediction": c.prediction[shown].tolist(),
+            "probability": rounded(c.probability[shown]),
+            "of": {
+                name: {
+                    "error": [method.errors[i] for i in shown],
+                    "target": [c.name(t) if t >= 0 else "" for t in method.target[shown]],
+                    "score": rounded(method.score[shown]),
+                    "metrics": {m: rounded(v[shown]) for m, v in method.metrics.items()},
+                }
+                for name, method in c.methods.items()
+            },
+        }
+
+
+def _better(higher: bool | None) -> str:
+    return "" if higher is None else "higher is better" if higher else "lower is better"
+
+
+def _distance(one: NDArray[np.float32], mean: NDArray[np.float32]) -> float:
+    """One minus the cosine."""
+    flat = one.ravel()
+    if flat.shape != mean.shape:
+        return 2.0
+    size = float(np.linalg.norm(flat) * np.linalg.norm(mean))
+    return 1 - float(flat @ mean) / size if size > 0 and np.isfinite(size) else 2.0
+
+
+def _known(values: Any) -> NDArray[np.float64]:
+    array = np.asarray(values, np.float64)
+    return array[np.isfinite(array)]
+
+
+def _mean(values: Any) -> float:
+    known = _known(values)
+    return float(known.mean()) if known.size else float("nan")
+
+
+def _spread(values: Any) -> float:
+    known = _known(values)
+    return float(known.std(ddof=1)) if known.size > 1 else float("nan")
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0%}" if np.isfinite(value) else "–"
