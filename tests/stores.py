@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def planted_store(
     first `flip` predictions are other ones, and all maps are shifted to the right by a share. With
     `copies` there are so many files, each of several pictures.
     """
+    from interpretdl.preprocessing import IMAGENET
     from interpretdl.runs.store import begin, write_shard
 
     place = pictures or folder.parent / "pictures"
@@ -87,8 +89,7 @@ def planted_store(
     rows.sort(key=lambda row: (row["picture"], row["method"]))
     fingerprint = {
         "model": f"Net {seed}",
-        "preprocessing": "Preprocessing(resize=256, crop=224, interpolation='bilinear', "
-        "mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), crop_first=False)",
+        "preprocessing": asdict(IMAGENET),
     }
     size = 16
     begin(folder, {

@@ -22,7 +22,7 @@ Root = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Where the pictures' relative paths start.  [default: the current folder]",
+        help="Where the pictures' relative paths start.  [default: where the run was started]",
         parser=arg.given_path,
     ),
 ]
@@ -46,8 +46,8 @@ def report(
 
     One file that needs no other and no network.
     """
+    from ..runs.opened import open_run
     from ..runs.report import write_report
-    from ..runs.store import open_run
 
     run = open_run(folder)
     write_report(run, out, pictures=pictures, root=None if root is None else str(root))

@@ -2,8 +2,8 @@
 
 from .clusters import Clusters, clusters_of
 from .diff import MethodDiff, RunDiff, diff_runs
+from .opened import Run, open_run
 from .run import run
-from .store import Run, open_run
 
 __all__ = [
     "Clusters",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,8 +19,11 @@ from ..preprocessing import Preprocessing
 __all__ = ["Columns", "MethodColumns", "Stored", "columns_of", "picture_reader", "stacked"]
 
 _PICTURE = ("picture", "path", "digest", "method", "error", "prediction", "prediction_name",
-            "probability", "label", "label_name", "target", "score")  # fmt: skip
-_MAP = ("map", "map_scale", "map_height", "map_width", "signed")
+            "probability", "label", "label_name", "target", "score", "map_height",
+            "signed")  # fmt: skip
+_MAP = ("picture", "method", "map", "map_scale", "map_height", "map_width")
+
+Map = NDArray[np.float32]
 
 
 class Stored(Protocol):
@@ -37,12 +40,16 @@ class Stored(Protocol):
     @property
     def pictures(self) -> int: ...
     @property
+    def shard_size(self) -> int: ...
+    @property
     def complete(self) -> bool: ...
     @property
     def methods(self) -> tuple[str, ...]: ...
     @property
     def metrics(self) -> tuple[str, ...]: ...
-    def table(self, columns: Sequence[str] | None = None) -> Any: ...
+    def parts(
+        self, columns: Sequence[str] | None = None, shards: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, Any]]: ...
 
 
 @dataclass
@@ -53,16 +60,16 @@ class MethodColumns:
         errors: why there is no map, or "".
         target: int64 [n], the class explained; -1 where there is none.
         score: float64 [n]; NaN where there is none.
+        there: bool [n], whether there is a map; `Columns.maps` reads it.
         metrics: float64 [n] for each metric.
-        maps: [h, w] float32 or None, for each picture.
         signed: whether values below zero speak against the class.
     """
 
     errors: list[str]
     target: NDArray[np.int64]
     score: NDArray[np.float64]
+    there: NDArray[np.bool_]
     metrics: dict[str, NDArray[np.float64]]
-    maps: list[NDArray[np.float32] | None]
     signed: bool
 
 
@@ -71,6 +78,7 @@ class Columns:
     """The n pictures of a run that are there, in their order.
 
     Attributes:
+        run: the run.
         positions: int64 [n], in the source.
         paths, digests: "" where there is none.
         prediction, label: int64 [n], -1 where there is none.
@@ -80,6 +88,7 @@ class Columns:
         methods: by name.
     """
 
+    run: Stored
     positions: NDArray[np.int64]
     paths: list[str]
     digests: list[str]
@@ -101,39 +110,93 @@ class Columns:
         """A picture in words."""
         return self.paths[i] or f"picture {self.positions[i]}"
 
+    def maps(self, wanted: Sequence[tuple[str, Sequence[int] | NDArray[Any]]]) -> list[list[Any]]:
+        """Read maps, each file of the store once.
 
-def columns_of(run: Stored, *, maps: bool = True) -> Columns:
-    """Read a run.
+        Args:
+            wanted: methods, each with the rows whose maps are wanted.
 
-    Args:
-        maps: whether the maps are wanted; they are most of what there is.
+        Returns:
+            for each of them the maps in that order, float32 [h, w] or None.
+
+        Raises:
+            InputError: a damaged file.
+        """
+        found: list[list[Any]] = [[None] * len(rows) for _, rows in wanted]
+        slots: dict[tuple[int, str], list[tuple[int, int]]] = {}
+        for k, (name, rows) in enumerate(wanted):
+            for place, row in enumerate(rows):
+                slots.setdefault((int(self.positions[row]), name), []).append((k, place))
+        shards = sorted({picture // self.run.shard_size for picture, _ in slots})
+        for shard, table in self.run.parts(_MAP, shards):
+            for key, one in _maps(table, slots.keys(), shard):
+                for k, place in slots[key]:
+                    found[k][place] = one
+        return found
+
+
+def columns_of(run: Stored) -> Columns:
+    """Read a run, without its maps.
 
     Raises:
         InputError: there is no row yet, or a damaged file.
     """
-    metrics = [f"metric_{name}" for name in run.metrics]
-    table = run.table([*_PICTURE, *metrics, *(_MAP if maps else ("signed",))])
-    if not len(table):
+    names = [*_PICTURE, *(f"metric_{name}" for name in run.metrics)]
+    classes = dict(enumerate(run.class_names or ()))
+    parts = [_part(run, shard, table.to_pydict(), classes) for shard, table in run.parts(names)]
+    if not parts:
         raise InputError(f"{run.folder} has no complete shard yet; run it first")
-    given = {name: table[name].to_pylist() for name in (*_PICTURE, *metrics, "signed")}
-    pictures = np.asarray(given["picture"], np.int64)
-    positions, row_of = np.unique(pictures, return_inverse=True)
-    n = len(positions)
+    found = parts[0]
+    if len(parts) > 1:
+        _join(found, parts)
+        for name, method in found.methods.items():
+            others = [each.methods[name] for each in parts]
+            _join(method, others)
+            method.signed = any(each.signed for each in others)
+            method.metrics = {
+                metric: np.concatenate([each.metrics[metric] for each in others])
+                for metric in run.metrics
+            }
+    return found
+
+
+def _join(first: Any, parts: Sequence[Any]) -> None:
+    """Put the arrays and lists of all parts, one after the other, into the first."""
+    for name, value in vars(first).items():
+        values = [getattr(each, name) for each in parts]
+        if isinstance(value, np.ndarray):
+            setattr(first, name, np.concatenate(values))
+        elif isinstance(value, list):
+            setattr(first, name, list(chain(*values)))
+
+
+def _part(
+    run: Stored, shard: int, given: Mapping[str, list[Any]], classes: dict[int, str]
+) -> Columns:
+    """The rows of one file."""
+    positions, row_of = np.unique(np.asarray(given["picture"], np.int64), return_inverse=True)
+    n, ends = len(positions), (shard * run.shard_size, (shard + 1) * run.shard_size)
+    if (n and not ends[0] <= positions[0] <= positions[-1] < ends[1]) or not (
+        {*given["method"]} <= {*run.methods}
+    ):
+        raise InputError(
+            f"shard {shard} of {run.folder} has rows of other pictures or methods; the store is "
+            "damaged"
+        )
     found = Columns(
-        positions, [""] * n, [""] * n, np.full(n, -1), np.full(n, -1), np.full(n, np.nan),
-        [""] * n, dict(enumerate(run.class_names or ())), {},
+        run, positions, [""] * n, [""] * n, np.full(n, -1), np.full(n, -1), np.full(n, np.nan),
+        [""] * n, classes, {},
     )  # fmt: skip
     for name in run.methods:
         found.methods[name] = MethodColumns(
-            ["not in the run"] * n, np.full(n, -1), np.full(n, np.nan),
-            {metric: np.full(n, np.nan) for metric in run.metrics}, [None] * n, False,
+            ["not in the run"] * n, np.full(n, -1), np.full(n, np.nan), np.zeros(n, bool),
+            {metric: np.full(n, np.nan) for metric in run.metrics}, False,
         )  # fmt: skip
-    arrays = _maps(table) if maps else [None] * len(table)
     for row, i in enumerate(row_of.tolist()):
         of = {name: values[row] for name, values in given.items()}
         method = found.methods[of["method"]]
         method.errors[i] = of["error"] or ""
-        method.maps[i] = arrays[row]
+        method.there[i] = of["map_height"] is not None
         method.signed |= bool(of["signed"])
         _put(method.target, i, of["target"])
         _put(method.score, i, of["score"])
@@ -144,7 +207,7 @@ def columns_of(run: Stored, *, maps: bool = True) -> Columns:
             if of[kind] is not None:
                 values[i] = of[kind]
                 if of[f"{kind}_name"]:
-                    found.classes.setdefault(of[kind], of[f"{kind}_name"])
+                    classes.setdefault(of[kind], of[f"{kind}_name"])
         _put(found.probability, i, of["probability"])
     for i in range(n):
         said = [method.errors[i] for method in found.methods.values()]
@@ -158,25 +221,27 @@ def _put(values: NDArray[Any], i: int, value: Any) -> None:
         values[i] = value
 
 
-def _maps(table: Any) -> list[NDArray[np.float32] | None]:
-    """The maps of all rows, None where there is none."""
-    sizes = [table[name].to_pylist() for name in ("map_height", "map_width", "map_scale")]
-    maps: list[NDArray[np.float32] | None] = []
+def _maps(table: Any, wanted: Any, shard: int) -> Iterator[tuple[tuple[int, str], Map]]:
+    """The maps of those rows of a file that are wanted, by picture and method."""
+    names = ("picture", "method", "map_height", "map_width", "map_scale")
+    of = [table[name].to_pylist() for name in names]
+    row = 0
     for chunk in table["map"].chunks:
         offsets, values = chunk.offsets.to_numpy(), chunk.values.to_numpy(zero_copy_only=False)
         for k, there in enumerate(chunk.is_valid().to_pylist()):
-            height, width, scale = (each[len(maps)] for each in sizes)
-            if not there:
-                maps.append(None)
+            picture, method, height, width, scale = (each[row] for each in of)
+            row += 1
+            if (picture, method) not in wanted or (not there and height is None):
                 continue
             part = values[offsets[k] : offsets[k + 1]].astype(np.float32)
             if not height or not width or part.size != height * width:
                 raise InputError(
-                    f"row {len(maps)} holds a map of {part.size} values that is said to be "
+                    f"shard {shard} holds a map of {part.size} values that is said to be "
                     f"{height} x {width}; the store is damaged"
                 )
-            maps.append(part.reshape(height, width) * np.float32(scale or 1))
-    return maps
+            with np.errstate(invalid="ignore", over="ignore"):  # maps that are not finite
+                found = part.reshape(height, width) * np.float32(scale or 1)
+            yield (picture, method), found
 
 
 def stacked(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -206,34 +271,31 @@ def picture_reader(run: Stored, root: Path | None = None) -> Any:
     """How the run's pictures looked to the model.
 
     Args:
-        root: the folder where relative paths start; None: where this process is.
+        root: the folder where relative paths start; None: where the run was started.
 
     Returns:
         a function from a path to uint8 [H, W, 3]; it returns None where there is no such picture
         any more.
     """
-    preprocessing = _preprocessing(str(run.fingerprint.get("preprocessing", "")))
+    preprocessing = _preprocessing(run.fingerprint.get("preprocessing"))
+    place = Path(str(run.settings.get("root") or "")) if root is None else root
 
     def read(path: str) -> NDArray[np.uint8] | None:
-        file = (root or Path()) / path
-        if preprocessing is None or not path or not file.is_file():
+        if preprocessing is None or not path:
             return None
         try:
-            images = read_images(file, preprocessing).images
-        except InterpretError:
+            file = place / path
+            images = read_images(file, preprocessing).images if file.is_file() else None
+        except (InterpretError, OSError, ValueError):  # ValueError: no path at all
             return None
         return None if images is None else images[0]
 
     return read
 
 
-def _preprocessing(text: str) -> Preprocessing | None:
-    """From what its `repr` says; None where it is no Preprocessing, and a picture's cut unknown."""
+def _preprocessing(values: Any) -> Preprocessing | None:
+    """From its values; None where it is of another kind, and a picture's cut unknown."""
     try:
-        call = ast.parse(text, mode="eval").body
-        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "Preprocessing":
-            return None
-        given = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-        return Preprocessing(**given)
-    except (SyntaxError, ValueError, TypeError):
+        return Preprocessing(**values)
+    except (InputError, TypeError):
         return None

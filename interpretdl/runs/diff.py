@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from ..errors import InputError, ResourceError
 from .columns import Columns, columns_of, picture_reader
 from .diff_page import diff_page
 from .measures import centre_of, rank_correlation, share_in
-from .store import Run, open_run
+from .opened import Run, open_run
 
 __all__ = ["MethodDiff", "RunDiff", "diff_runs"]
 
 Array = NDArray[np.float64]
+_AT_ONCE = 512  # pictures whose maps are in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +164,8 @@ class RunDiff:
 
         Args:
             path: the .html file; it needs no other and no network.
-            root: the folder where relative paths of pictures start; None: the current one.
+            root: the folder where relative paths of pictures start; None: where run `b` was
+                started.
 
         Raises:
             ResourceError: the file cannot be written, or does not end in .html.
@@ -253,7 +255,7 @@ def diff_runs(
         tuple(c.title(i) for i in sorted({*range(len(c))} - {*pairs[:, k].tolist()}))
         for k, c in enumerate((one, two))
     ]
-    methods = {name: _method(one, two, pairs, name, inside) for name in names}
+    methods = _methods(one, two, pairs, names, inside)
     return RunDiff((first, second), one, two, pairs, only[0], only[1], methods)
 
 
@@ -279,28 +281,39 @@ def _pairs(a: Columns, b: Columns) -> NDArray[np.int64]:
     return np.asarray(sorted(found.items()), np.int64).reshape(-1, 2)
 
 
-def _method(
-    a: Columns, b: Columns, pairs: NDArray[np.int64], name: str,
+def _methods(
+    a: Columns, b: Columns, pairs: NDArray[np.int64], names: Sequence[str],
     inside: Callable[[str], NDArray[Any] | None],
-) -> MethodDiff:  # fmt: skip
-    one, two = a.methods[name], b.methods[name]
-    values = np.full((4, len(pairs)), np.nan)
-    for k, (i, j) in enumerate(pairs.tolist()):
-        before, after = one.maps[i], two.maps[j]
-        if before is None and after is None:
-            continue
-        if before is None or after is None:
-            values[0, k] = 0
-            continue
-        if before.shape != after.shape:
-            after = heatmap_of(after[None], before.shape, signed=True)[0]
-        values[0, k] = rank_correlation(before, after)
-        values[1, k] = float(np.hypot(*(centre_of(before) - centre_of(after)))) / math.sqrt(2)
-        mask = inside(b.paths[j])
-        if mask is not None:
-            values[2:, k] = share_in(before, mask), share_in(after, mask)
-    same = one.target[pairs[:, 0]] == two.target[pairs[:, 1]]
-    return MethodDiff(values[0], values[1], values[2], values[3], same)
+) -> dict[str, MethodDiff]:  # fmt: skip
+    values = {name: np.full((4, len(pairs)), np.nan) for name in names}
+    for start in range(0, len(pairs), _AT_ONCE):
+        some = pairs[start : start + _AT_ONCE]
+        masks = [inside(b.paths[j]) for j in some[:, 1]]
+        before = a.maps([(name, some[:, 0]) for name in names])
+        after = b.maps([(name, some[:, 1]) for name in names])
+        for name, *maps in zip(names, before, after, strict=True):
+            for k, three in enumerate(zip(*maps, masks, strict=True)):
+                values[name][:, start + k] = _compared(*three)
+    found = {}
+    for name, (correlation, moved, share_a, share_b) in values.items():
+        targets = a.methods[name].target[pairs[:, 0]], b.methods[name].target[pairs[:, 1]]
+        same = targets[0] == targets[1]
+        found[name] = MethodDiff(correlation, moved, share_a, share_b, same)
+    return found
+
+
+def _compared(
+    before: NDArray[np.float32] | None, after: NDArray[np.float32] | None,
+    mask: NDArray[Any] | None,
+) -> tuple[float, float, float, float]:  # fmt: skip
+    """Correlation, how far the centre of mass went, and both shares in the mask."""
+    if before is None or after is None:
+        return math.nan if before is after else 0.0, math.nan, math.nan, math.nan
+    if before.shape != after.shape:
+        after = heatmap_of(after[None], before.shape, signed=True)[0]
+    moved = float(np.hypot(*(centre_of(before) - centre_of(after)))) / math.sqrt(2)
+    shares = [math.nan if mask is None else share_in(each, mask) for each in (before, after)]
+    return rank_correlation(before, after), moved, shares[0], shares[1]
 
 
 def _mask_of(mask: Any) -> Callable[[str], NDArray[Any] | None]:

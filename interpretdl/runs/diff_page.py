@@ -29,12 +29,12 @@ def diff_page(diff: Any, read: Any) -> str:
     moved = {name: _most(each.change) for name, each in diff.methods.items()}
     shown = sorted({*flips.tolist(), *(k for places in moved.values() for k in places)})
     place = {k: i for i, k in enumerate(shown)}
-    rows = diff.pairs[shown]
+    rows = diff.pairs[np.asarray(shown, int)]
     layers: dict[str, Any] = {}
-    for name in diff.methods:
-        for side, columns, column in (("before", diff.a, 0), ("after", diff.b, 1)):
-            method = columns.methods[name]
-            layers[f"{side} {name}"] = ([method.maps[i] for i in rows[:, column]], method.signed)
+    for side, columns, column in (("before", diff.a, 0), ("after", diff.b, 1)):
+        maps = columns.maps([(name, rows[:, column]) for name in diff.methods])
+        for name, mine in zip(diff.methods, maps, strict=True):
+            layers[f"{side} {name}"] = (mine, columns.methods[name].signed)
     thumbs = thumbnails([diff.b.paths[i] for i in rows[:, 1]], read, layers)
     side = thumbs["side"]
 

@@ -110,7 +110,7 @@ def _connected(ray: Any, address: str, workers: int, threads: int) -> Iterator[N
     local: dict[str, Any] = {"num_cpus": workers * threads, "include_dashboard": False}
     try:
         ray.init(
-            address=None if address == "local" else address, log_to_driver=False,
+            address=address, log_to_driver=False,
             logging_level="ERROR", **(local if address == "local" else {}),
         )  # fmt: skip
     except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:

@@ -25,6 +25,7 @@ __all__ = ["clusters_in_run", "write_report"]
 _EXAMPLES = 6
 _PAIRS, _CLASSES = 50, 300  # rows of a table
 _MOST_CLUSTERED = 1000  # maps of a class
+_AT_ONCE = 4000  # maps in memory while groups are looked for
 _SEARCHED = 60  # classes and methods, those with most maps
 _FEWEST_SHOWN = 32  # of fewer maps, chance makes groups now and then
 
@@ -39,7 +40,7 @@ def write_report(
         path: the .html file.
         pictures: the most that are shown one by one; of more, evenly spread ones are. Tables count
             all.
-        root: the folder where relative paths of pictures start; None: the current one.
+        root: the folder where relative paths of pictures start; None: where the run was started.
 
     Raises:
         InputError: the run has no row yet.
@@ -75,19 +76,21 @@ def clusters_in_run(
     name = method or run.methods[0]
     if name not in found.methods:
         raise InputError(f"the run has no method {name!r}; it has {', '.join(run.methods)}")
-    return _clusters(found, name, class_number(found, label), **options)
-
-
-def _clusters(columns: Columns, name: str, label: int, **options: Any) -> Clusters:
-    method = columns.methods[name]
-    rows = [i for i in np.flatnonzero(method.target == label) if method.maps[i] is not None]
+    label = class_number(found, label)
+    rows = _rows_of(found, name, label)
     if len(rows) < FEWEST:
         raise InputError(
-            f"{name} has {len(rows)} maps of class {columns.name(label)}; groups need {FEWEST}"
+            f"{name} has {len(rows)} maps of class {found.name(label)}; groups need {FEWEST}"
         )
-    rows = rows[:: -(-len(rows) // _MOST_CLUSTERED)]
-    maps = stacked([m for i in rows if (m := method.maps[i]) is not None])
-    return clusters_of(maps, pictures=columns.positions[rows], **options)
+    maps = stacked(found.maps([(name, rows)])[0])
+    return clusters_of(maps, pictures=found.positions[rows], **options)
+
+
+def _rows_of(columns: Columns, name: str, label: int) -> NDArray[np.int64]:
+    """The rows of a class's maps; of many, evenly spread ones."""
+    method = columns.methods[name]
+    rows = np.flatnonzero((method.target == label) & method.there)
+    return np.asarray(rows[:: -(-len(rows) // _MOST_CLUSTERED) or 1], np.int64)
 
 
 class _Page:
@@ -114,9 +117,10 @@ class _Page:
     def render(self) -> str:
         c, shown = self.c, self.shown
         groups = self._groups()
+        maps = c.maps([(name, shown) for name in c.methods])
         layers: dict[str, Any] = {
-            name: ([method.maps[i] for i in shown], method.signed)
-            for name, method in c.methods.items()
+            name: (mine, method.signed)
+            for (name, method), mine in zip(c.methods.items(), maps, strict=True)
         }
         thumbs = thumbnails(
             [c.paths[i] for i in shown], picture_reader(self.run, self.root), layers
@@ -161,12 +165,11 @@ class _Page:
     def _summary(self) -> list[dict[str, Any]]:
         rows = []
         for name, method in self.c.methods.items():
-            errors = sum(bool(text) for text in method.errors)
             cells = [
                 (number(_mean(values)), number(_spread(values)))
                 for values in method.metrics.values()
             ]
-            rows.append({"method": name, "maps": len(method.maps) - errors, "cells": cells})
+            rows.append({"method": name, "maps": int(method.there.sum()), "cells": cells})
         return rows
 
     def _classes(self) -> list[dict[str, Any]]:
@@ -238,41 +241,53 @@ class _Page:
 
     def _groups(self) -> list[dict[str, Any]]:
         """Classes whose maps fall into groups, for each method."""
-        found: list[dict[str, Any]] = []
+        c = self.c
         counts: Counter[tuple[int, str]] = Counter()
-        for name, method in self.c.methods.items():
-            there = [i for i, one in enumerate(method.maps) if one is not None]
-            counts.update((int(label), name) for label in method.target[there] if label >= 0)
+        for name, method in c.methods.items():
+            labels = method.target[method.there & (method.target >= 0)]
+            counts.update((int(label), name) for label in labels)
         large = [each for each, count in counts.most_common(_SEARCHED) if count >= _FEWEST_SHOWN]
         self._looked_at = len(large)
-        for label, name in sorted(large):
-            try:
-                groups = _clusters(self.c, name, label)
-            except InputError:  # too few of them are more than zeros
-                continue
-            method = self.c.methods[name]
-            if groups.count > 1:
-                found.append({
-                    "method": name, "label": self.c.name(label), "groups": groups,
-                    "means": list(groups.means), "signed": method.signed,
-                    "layer": f"\nmeans {len(found)}",
-                })  # fmt: skip
+        wanted = [(label, name, _rows_of(c, name, label)) for label, name in sorted(large)]
+        found: list[dict[str, Any]] = []
+        while wanted:  # as many at once as memory should hold
+            totals = np.cumsum([len(rows) for _, _, rows in wanted])
+            some = max(1, int((totals <= _AT_ONCE).sum()))
+            now, wanted = wanted[:some], wanted[some:]
+            every = c.maps([(name, rows) for _, name, rows in now])
+            for (label, name, rows), maps in zip(now, every, strict=True):
+                array = stacked(maps)
+                try:
+                    groups = clusters_of(array, pictures=c.positions[rows])
+                except InputError:  # too few of them are more than zeros
+                    continue
+                if groups.count > 1:
+                    found.append({
+                        "method": name, "label": c.name(label), "groups": groups,
+                        "means": list(groups.means), "signed": c.methods[name].signed,
+                        "layer": f"\nmeans {len(found)}",
+                        "nearest": [self._nearest(groups, k, rows, array)
+                                    for k in range(groups.count)],
+                    })  # fmt: skip
         return found
+
+    def _nearest(
+        self, groups: Clusters, k: int, rows: NDArray[np.int64], maps: NDArray[np.float32]
+    ) -> list[int]:
+        """Of one group's pictures that are shown, those whose maps are nearest to the mean."""
+        mine = [i for i in np.flatnonzero(groups.labels == k) if int(rows[i]) in self.place]
+        mean = groups.means[k].ravel()
+        far = [_distance(maps[i], mean) for i in mine]
+        return [int(rows[mine[i]]) for i in np.argsort(far, kind="stable")[:_EXAMPLES]]
 
     def _strips(self, group: dict[str, Any], side: int) -> list[dict[str, Any]]:
         """The mean map of each group, and the pictures nearest to it."""
         groups: Clusters = group["groups"]
-        maps = self.c.methods[group["method"]].maps
         strips = []
         for k, size in enumerate(groups.sizes):
-            rows = np.searchsorted(self.c.positions, groups.members(k))
-            rows = np.array([i for i in rows if int(i) in self.place], int)
-            mean = groups.means[k].ravel()
-            far = [_distance(one, mean) if (one := maps[i]) is not None else 2.0 for i in rows]
-            nearest = rows[np.argsort(far, kind="stable")][:_EXAMPLES]
             tiles = [(k, group["layer"], f"mean of {size}")]
-            for i in nearest:
-                place = self.place[int(i)]
+            for i in group["nearest"][k]:
+                place = self.place[i]
                 tiles.append((place, group["method"], self._file(place)))
             right = _mean(self.right[np.searchsorted(self.c.positions, groups.members(k))])
             note = "The mean map, then the pictures whose maps are nearest to it."
@@ -316,10 +331,8 @@ def _better(higher: bool | None) -> str:
 def _distance(one: NDArray[np.float32], mean: NDArray[np.float32]) -> float:
     """One minus the cosine."""
     flat = one.ravel()
-    if flat.shape != mean.shape:
-        return 2.0
     size = float(np.linalg.norm(flat) * np.linalg.norm(mean))
-    return 1 - float(flat @ mean) / size if size > 0 and np.isfinite(size) else 2.0
+    return 1 - float(flat @ mean) / size if size > 0 else 2.0
 
 
 def _known(values: Any) -> NDArray[np.float64]:
@@ -329,12 +342,14 @@ def _known(values: Any) -> NDArray[np.float64]:
 
 def _mean(values: Any) -> float:
     known = _known(values)
-    return float(known.mean()) if known.size else float("nan")
+    with np.errstate(over="ignore"):
+        return float(known.mean()) if known.size else float("nan")
 
 
 def _spread(values: Any) -> float:
     known = _known(values)
-    return float(known.std(ddof=1)) if known.size > 1 else float("nan")
+    with np.errstate(over="ignore"):
+        return float(known.std(ddof=1)) if known.size > 1 else float("nan")
 
 
 def _percent(value: float) -> str:

@@ -25,10 +25,11 @@ from ..record import plain
 from ..subject import Subject
 from ..version import __version__
 from .engines import Stop, in_processes, in_this_process
+from .opened import Run, open_run
 from .plan import Explained, Plan, check_explained, check_plan
 from .shard import Job, Maker
 from .source import Source, source_of
-from .store import Run, begin, complete_shards, open_run
+from .store import begin, changed_picture, complete_shards
 from .worker import Worker
 
 __all__ = ["run"]
@@ -97,7 +98,8 @@ def run(
         the Run. Pictures that cannot be read or explained are rows with their error.
 
     Raises:
-        InputError: an argument that does not fit; `out` holds another run (what differs is said).
+        InputError: an argument that does not fit; `out` holds another run (what differs is said),
+            or pictures have changed since (the first of each file is looked at, of 100 at most).
         ResourceError: `out` cannot be written to or another run writes there; pyarrow or Ray is
             missing; a worker ends again and again before it does anything.
         KeyboardInterrupt: after Ctrl-C, once the shards in hand are done; the second is at once.
@@ -281,7 +283,12 @@ class _Course:
             "shards": self.shards, "shard_size": self.shard_size,
         }  # fmt: skip
         begin(self.folder, content)
-        there = set(complete_shards(self.folder, fingerprint, self.shards, remove=True))
+        there = complete_shards(self.folder, fingerprint, self.shards, remove=True)
+        if changed := changed_picture(self.folder, there, list(plan.metrics), plan.root):
+            raise InputError(
+                f"{changed} has changed since {self.folder} was begun; give another folder, or "
+                "remove this one"
+            )
         self.done = len(there)
         self.began = time.monotonic()  # what building the model took is not part of the speed
         size = self.shard_size

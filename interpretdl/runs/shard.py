@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..evaluator.compare import metric_settings, settings_of
 from ..explanation import Explanation
 from ..interpreter.base import Interpreter
 from ..models_by_name import imported
+from ..preprocessing import Preprocessing
 from ..probe.state import place_of
 from ..record import digest, digest_of_model, plain
 from ..registry import EVALUATORS, METHODS
@@ -122,7 +123,7 @@ class Maker:
                 "code": _code_of([*layers, *(type(each[0]) for each in self._methods.values())]),
                 "methods": _checked(methods),
                 "metrics": _checked(metrics),
-                "preprocessing": repr(self._subject.preprocessing),
+                "preprocessing": _reading(self._subject.preprocessing),
                 "class_names": digest(self._names),
                 "place": str(place_of(model)),
             },
@@ -370,6 +371,13 @@ def _code_of(classes: Iterable[type]) -> dict[str, str]:
     mine = sorted(name for name in names if name.split(".")[0] not in ("interpretdl", "paddle"))
     files = {name: getattr(sys.modules.get(name), "__file__", None) for name in mine}
     return {name: file_digest(path) for name, path in files.items() if path}
+
+
+def _reading(preprocessing: Preprocessing | None) -> Any:
+    """How pictures are read; a class of a user's own is told by its name."""
+    if preprocessing is None or type(preprocessing) is not Preprocessing:
+        return repr(preprocessing)
+    return plain(asdict(preprocessing))
 
 
 def _checked(values: Any) -> Any:

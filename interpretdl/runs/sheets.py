@@ -74,7 +74,9 @@ def picture_sheets(
         if len(tiles) == ACROSS**2:
             sheets.append(data_uri(jpeg_of(_joined(tiles))))
             tiles = []
-    return sheets + [data_uri(jpeg_of(_joined(tiles)))] * bool(tiles), shapes
+    if tiles:
+        sheets.append(data_uri(jpeg_of(_joined(tiles))))
+    return sheets, shapes
 
 
 def map_sheets(

@@ -160,7 +160,7 @@ def _table(path: Path) -> Source:
         raise InputError(f"{path} has no column 'path'; it has {', '.join(map(str, columns))}")
     if any(not isinstance(each, str) or not each for each in columns["path"]):
         raise InputError(f"the column 'path' of {path} has a row without a path")
-    paths = tuple(os.path.join(path.parent, each) for each in columns["path"])
+    paths = tuple(str(path.parent / each) for each in columns["path"])
     labels = columns.get("label")
     return Source(paths, None if labels is None else tuple(map(_label, labels)))
 

@@ -7,25 +7,32 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..data_processor.files import atomic_path
-from ..errors import InputError, ResourceError, did_you_mean, warn
+from ..errors import InputError, ResourceError, warn
+from ..preprocessing import whole_number
 from ..record import digest
 from .about import about
-from .clusters import Clusters
 from .missing import needed
+from .pictures import file_digest
 
-__all__ = ["FORMAT", "Run", "begin", "complete_shards", "open_run", "shard_path", "write_shard"]
+__all__ = [
+    "FORMAT",
+    "begin",
+    "changed_picture",
+    "complete_shards",
+    "read_run",
+    "read_shard",
+    "schema_of",
+    "shard_path",
+    "write_shard",
+]
 
 FORMAT = "interpretdl run 1"
 _RUN, _README, _KEY = "run.json", "README.md", b"interpretdl"
+_LOOKED_AT = 100
 _SHARD = re.compile(r"shard-(\d{5,})\.parquet")
 
 
@@ -78,7 +85,8 @@ def write_shard(
     The same rows give the same bytes.
 
     Raises:
-        ResourceError: the disk is full, or the folder cannot be written to.
+        ResourceError: the disk is full, or the folder cannot be written to. There is no new file
+            then.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -88,9 +96,14 @@ def write_shard(
     columns = {name: [row.get(name) for row in rows] for name in schema.names}
     table = pa.table(columns, schema=schema)
     path = shard_path(folder, shard)
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-        _to_disk(temporary)
+    try:
+        with atomic_path(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+            _to_disk(temporary)
+    except ResourceError as error:
+        raise ResourceError(
+            f"{error}; what is complete stays: make room, and run again to go on"
+        ) from error
     with contextlib.suppress(OSError):  # not all systems open folders
         _to_disk(folder)
     return path
@@ -122,7 +135,7 @@ def begin(folder: Path, content: Mapping[str, Any]) -> None:
     content = json.loads(json.dumps({"format": FORMAT, **content}))
     path = folder / _RUN
     if path.exists():
-        before = _read(folder)["fingerprint"]
+        before = read_run(folder)["fingerprint"]
         if different := _differences(before, content["fingerprint"]):
             raise InputError(
                 f"{folder} holds another run; what differs: {'; '.join(different)}. Give another "
@@ -154,29 +167,57 @@ def _differences(before: Any, now: Any, name: str = "") -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return _short_text(json.dumps(value))
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _short_text(text: object) -> str:
+    words = str(text)
+    return words if len(words) <= 80 else f"{words[:77]}…"
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What `run.json` says.
+
+    Raises:
+        InputError: there is none, or it is not that of a run.
+        ResourceError: it cannot be read.
+    """
     path = folder / _RUN
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']!r}")
-        for key, kind in {
-            "fingerprint": dict, "settings": dict, "pictures": int, "shards": int, "shard_size": int
-        }.items():  # fmt: skip
-            if not isinstance(content[key], kind):
-                raise ValueError(f"{key} is no {kind.__name__}")
+        _check_content(content)
     except FileNotFoundError as error:
         raise InputError(f"{folder} holds no run: there is no {_RUN} in it") from error
     except OSError as error:
         raise ResourceError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is not the file of a run: {error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError, InputError) as error:
+        raise InputError(f"{path} is not the file of a run: {_short_text(error)}") from error
     found: dict[str, Any] = content
     return found
+
+
+def _check_content(content: Any) -> None:
+    if content["format"] != FORMAT:
+        raise ValueError(f"its format is {_short_text(repr(content['format']))}")
+    for key in ("fingerprint", "settings"):
+        if not isinstance(content[key], dict):
+            raise ValueError(f"{key} is no object")
+    for key in ("methods", "metrics"):
+        entries = content["settings"][key]
+        if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
+            raise ValueError(f"{key} are no objects by name")
+    if not content["settings"]["methods"]:
+        raise ValueError("there is no method in it")
+    pictures, shards, size = (
+        whole_number(content[key], key, 1) for key in ("pictures", "shards", "shard_size")
+    )
+    if shards != -(-pictures // size):
+        raise ValueError(f"{pictures} pictures are not in {shards} files of {size}")
+    names = content.get("class_names")
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
+        raise ValueError("class_names are no texts")
 
 
 def complete_shards(
@@ -212,188 +253,45 @@ def complete_shards(
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A run over a data set: its settings, and a table with a row for each picture and method.
-
-    Attributes:
-        folder: where it is stored.
-        fingerprint: what the rows depend on: the model's weights, methods, metrics, options, the
-            source, and versions.
-        settings: what was asked for.
-        class_names: of the model's classes, or None.
-        pictures: how many there are in the source.
-        shards: how many files there are when it is complete.
-        shard_size: pictures in one file.
-    """
-
-    folder: Path
-    fingerprint: dict[str, Any]
-    settings: dict[str, Any]
-    class_names: tuple[str, ...] | None
-    pictures: int
-    shards: int
-    shard_size: int
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The methods' names, in the table's order."""
-        return tuple(sorted(self.settings["methods"]))
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics' names; the columns are `metric_<name>`."""
-        return tuple(sorted(self.settings["metrics"]))
-
-    @property
-    def done(self) -> tuple[int, ...]:
-        """The shards that are there."""
-        return tuple(complete_shards(self.folder, self.fingerprint, self.shards))
-
-    @property
-    def complete(self) -> bool:
-        """Whether all shards are there."""
-        return len(self.done) == self.shards
-
-    def table(self, columns: Sequence[str] | None = None) -> Any:
-        """The rows that are there, sorted by picture and method.
-
-        Args:
-            columns: those to read; None reads all.
-
-        Returns:
-            pyarrow.Table.
-
-        Raises:
-            InputError: no such column, or a damaged file.
-        """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        schema = schema_of(self.metrics)
-        for name in columns or ():
-            if name not in schema.names:
-                raise InputError(f"no column {name!r}{did_you_mean(name, schema.names)}")
-        empty = schema.empty_table()
-        parts = [empty if columns is None else empty.select(list(columns))]
-        for shard in self.done:
-            path = shard_path(self.folder, shard)
-            try:
-                with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                    parts.append(file.read(columns=columns).replace_schema_metadata(None))
-            except (OSError, ValueError) as error:
-                raise InputError(
-                    f"{path} is damaged ({error}); remove it and run again, which makes it again"
-                ) from error
-        return pa.concat_tables(parts)
-
-    def to_pandas(self, columns: Sequence[str] | None = None) -> Any:
-        """`table`, as a pandas.DataFrame."""
-        with needed("pandas", "runs"):
-            import pandas  # noqa: F401
-
-        return self.table(columns).to_pandas()
-
-    def rows(self, method: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """The rows of one method, in the order of pictures.
-
-        Raises:
-            InputError: no such method or column.
-        """
-        return self._of(method, columns).to_pylist()  # type: ignore[no-any-return]
-
-    def maps(self, method: str) -> NDArray[np.float32]:
-        """The maps of one method, of those pictures that have one.
-
-        Returns:
-            float32 [n, h, w], as the method gave them; 11 bits of each map's largest value are
-            kept. `rows(method, ["picture", "error"])` says which pictures have none.
-
-        Raises:
-            InputError: no such method, or maps of several sizes.
-        """
-        columns = ["error", "map", "map_scale", "map_height", "map_width"]
-        table = self._of(method, columns)
-        table = table.filter(table["error"].is_null()).combine_chunks()
-        if not len(table):
-            return np.zeros((0, 0, 0), np.float32)
-        sizes = {*zip(table["map_height"].to_pylist(), table["map_width"].to_pylist(), strict=True)}
-        if len(sizes) > 1:
-            raise InputError(f"the maps have several sizes, {sorted(sizes)}; read them by rows()")
-        parts = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table["map"].chunks]
-        values = np.concatenate(parts).astype(np.float32)
-        scales = np.asarray(table["map_scale"].to_numpy(), np.float32)
-        maps: NDArray[np.float32] = values.reshape(-1, *sizes.pop()) * scales[:, None, None]
-        return maps
-
-    def report(
-        self, path: str | os.PathLike[str], *, pictures: int = 1000, root: str | None = None
-    ) -> None:
-        """Write a page to look through the run: one file that needs no other and no network.
-
-        Args:
-            path: the .html file.
-            pictures: the most that are shown one by one; tables count all.
-            root: the folder where relative paths of pictures start; None: the current one.
-
-        Raises:
-            InputError: there is no row yet, or a damaged file.
-            ResourceError: the file cannot be written, or does not end in .html.
-        """
-        from .report import write_report
-
-        write_report(self, path, pictures=pictures, root=root)
-
-    def clusters(self, label: int | str, method: str | None = None, **options: Any) -> Clusters:
-        """Groups among one method's maps of a class, by number or name; see `clusters_of`.
-
-        Raises:
-            InputError: no such class or method, several methods and none given, or fewer than 8
-                maps.
-        """
-        from .report import clusters_in_run
-
-        return clusters_in_run(self, label, method, **options)
-
-    @cached_property
-    def _known(self) -> frozenset[str]:
-        return frozenset(self.methods)
-
-    def _of(self, method: str, columns: Sequence[str] | None) -> Any:
-        import pyarrow.compute as pc
-
-        if method not in self._known:
-            raise InputError(
-                f"the run has no method {method!r}{did_you_mean(method, self._known)}; it has "
-                f"{', '.join(self.methods)}"
-            )
-        wanted = None if columns is None else [*dict.fromkeys([*columns, "method"])]
-        table = self.table(wanted)
-        found = table.filter(pc.equal(table["method"], method))
-        return found if columns is None else found.select(list(columns))
-
-    def __repr__(self) -> str:
-        return (
-            f"<Run {self.folder}: {len(self.done)} of {self.shards} shards, {self.pictures} "
-            f"pictures, {', '.join(self.methods)}>"
-        )
-
-
-def open_run(folder: str | os.PathLike[str]) -> Run:
-    """The run stored in a folder, be it complete or not.
+def changed_picture(
+    folder: Path, shards: Sequence[int], metrics: Sequence[str], root: str
+) -> str | None:
+    """A picture that is another one than when it was explained, of the first in some files.
 
     Args:
-        folder: the `out` of `run`.
+        shards: the files that are there; at most 100 of them are looked at, evenly spread.
+        metrics: of the run.
+        root: where relative paths start.
 
     Raises:
-        InputError: it holds no run.
-        ResourceError: it cannot be read, or pyarrow is missing.
+        InputError: a file is damaged.
     """
-    with needed("pyarrow", "runs"):
-        import pyarrow  # noqa: F401
+    for shard in shards[:: -(-len(shards) // _LOOKED_AT) or 1]:
+        rows = read_shard(folder, shard, metrics, ["path", "digest"]).slice(0, 1)
+        for path, before in zip(*rows.to_pydict().values(), strict=True):
+            file = path and os.path.join(root, path)
+            if before and file and os.path.isfile(file) and file_digest(file) != before:
+                return str(path)
+    return None
 
-    place = Path(folder)
-    content = _read(place)
-    names = content.get("class_names")
-    keys = ("fingerprint", "settings", "pictures", "shards", "shard_size")
-    return Run(place, class_names=names and tuple(names), **{key: content[key] for key in keys})
+
+def read_shard(
+    folder: Path, shard: int, metrics: Sequence[str], columns: Sequence[str] | None = None
+) -> Any:
+    """The rows of one shard, as a pyarrow.Table.
+
+    Raises:
+        InputError: it is damaged, or gone.
+    """
+    import pyarrow.parquet as pq
+
+    path = shard_path(folder, shard)
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if not file.schema_arrow.equals(schema_of(metrics)):
+                raise ValueError("its columns are not those of the run")
+            return file.read(columns=columns).replace_schema_metadata(None)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}); remove it and run again, which makes it again"
+        ) from error

@@ -185,6 +185,28 @@ def _load_exported(data: bytes) -> None:
         it.load_exported(path)
 
 
+def _read_run(data: bytes) -> None:
+    text, _, rows = data.partition(seeds.BETWEEN)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "run.json").write_bytes(text)
+        (Path(folder) / seeds.RUN_FILE).write_bytes(rows)
+        _look_at(it.open_run(folder))
+
+
+def _look_at(run: it.Run) -> None:
+    for use in (run.table, lambda: run.report(run.folder / "report.html")):
+        with contextlib.suppress(InterpretError):  # the other may not need what is wrong
+            use()
+    it.diff_runs(run, run).to_html(run.folder / "diff.html")
+
+
+def _rows_of_run(rows: list[dict[str, Any]]) -> None:
+    """A store that is whole, with rows that no run writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        seeds.write_run(Path(folder), rows)
+        _look_at(it.open_run(folder))
+
+
 # -- values ----------------------------------------------------------------------------------------
 
 _number = st.integers(-3, 6) | st.sampled_from([2**31, 2**62, -(2**63), 10**400])
@@ -210,6 +232,22 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (1, 12, 12, 3), np.uint8)
 @functools.cache
 def _explanation() -> Any:
     return _method("gradient").explain(PICTURE, label=1)
+
+
+_of_row = {
+    **dict.fromkeys(["prediction", "label", "target"], st.integers(-3, 6) | st.just(2**62)),
+    **dict.fromkeys(["score", "probability", "map_scale", "metric_deletion"], _float),
+    **dict.fromkeys(["digest", "error", "prediction_name", "label_name"], _text),
+    "signed": st.booleans(),
+}
+_row = st.fixed_dictionaries(
+    {
+        **{"picture": st.integers(0, 3), "method": st.sampled_from(["lrp", "grad_cam"])},
+        **{"path": _text, "map_height": st.just(2), "map_width": st.sampled_from([2] * 15 + [1])},
+        "map": st.lists(_float, min_size=4, max_size=4),
+    },
+    optional=_of_row,
+)
 
 
 def _label(value: Any) -> None:
@@ -313,6 +351,8 @@ def _argv(draw: Any) -> Any:
     words = [name]
     if name == "mini-broden":  # 300 scenes, if nothing is said, are 10 s of work
         words += ["--scenes", "2"]
+    if name == "truth":  # all methods on all pictures are two minutes
+        words += ["--method", "gradient", "--suite", "planted/linear", "--pictures", "1"]
     if name in ("explain", "predict", "evaluate"):
         words += [draw(st.just("a.png") | _text), "--model", "tests.fuzz.rooms:tiny", "--quiet"]
     for _ in range(draw(st.integers(0, 3))):
@@ -349,6 +389,8 @@ ROOMS = {
     "safetensors": Room(files("safetensors"), lambda data: _load(data, ".safetensors")),
     "explanations": Room(files("explanations"), lambda data: _load(data, ".npz")),
     "exported": Room(files("exported"), _load_exported),
+    "runs": Room(files("runs"), _read_run),
+    "rows_of_runs": Room(st.lists(_row, max_size=6), _rows_of_run),
     "inputs": Room(_array | st.lists(_array | _leaf, max_size=3) | _leaf, _inputs),
     "labels": Room(_value, _label),
     "options": Room(_of_methods(), _options),

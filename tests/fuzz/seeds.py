@@ -129,6 +129,31 @@ def exported() -> list[bytes]:
         ]
 
 
+def runs() -> list[bytes]:
+    """`run.json` and the one file of a run of three pictures, with `BETWEEN` between them."""
+    from tests.stores import planted_store
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = planted_store(Path(folder) / "run", 3, side=4)
+        return [BETWEEN.join((store / n).read_bytes() for n in ("run.json", RUN_FILE))]
+
+
+RUN_FILE = "shard-00000.parquet"
+
+
+def write_run(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """A store of a run of four pictures by two methods, with those rows."""
+    from interpretdl.data_processor.files import encodable
+    from interpretdl.runs.store import begin, write_shard
+
+    fingerprint = {"model": "net"}
+    settings = {"methods": {"grad_cam": {}, "lrp": {}}, "metrics": {"deletion": {}}}
+    begin(folder, {"fingerprint": fingerprint, "class_names": None, "pictures": 4, "shards": 1,
+                   "shard_size": 4, "settings": settings})  # fmt: skip
+    clean = [{k: encodable(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows]
+    write_shard(folder, 0, clean, ["deletion"], fingerprint)
+
+
 def files(room: str) -> Iterator[bytes]:
     yield from {
         "pictures": pictures,
@@ -138,4 +163,5 @@ def files(room: str) -> Iterator[bytes]:
         "safetensors": safetensors,
         "explanations": explanations,
         "exported": exported,
+        "runs": runs,
     }[room]()

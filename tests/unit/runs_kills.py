@@ -11,6 +11,7 @@ every file must be byte for byte that of a run that nobody killed, and there mus
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import random
@@ -32,7 +33,7 @@ NAMED = "interpretdl.testing:small_network"
 class Course:
     """Runs over a few pictures, and what one leaves that nobody killed."""
 
-    def __init__(self, folder: Path, pictures: int = 24) -> None:
+    def __init__(self, folder: Path, pictures: int = 16) -> None:
         self.source = write_pictures(folder / "pictures", pictures)
         self.out = folder / "out"
         began = time.monotonic()
@@ -43,7 +44,7 @@ class Course:
     def explain(self, workers: int, ray: str | None = None) -> None:
         """In the way that costs some time a shard, so that kills come in the middle."""
         run(self.source, self.out, ["lrp", "rise"], NAMED, workers=workers, ray=ray,
-            options={"rise": {"evaluations": 200}})  # fmt: skip
+            options={"rise": {"evaluations": 100}})  # fmt: skip
 
     def killed(self, workers: int, after: float, *, worker: bool, ray: str | None = None) -> bool:
         """Whether the run, or one of its workers, was killed; it is started again till it ends."""
@@ -59,8 +60,9 @@ class Course:
             child.join(0.1)
         child.join(after)
         if child.is_alive() and victims:
-            os.kill(random.choice(victims), signal.SIGKILL)
-            killed = True
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(random.choice(victims), signal.SIGKILL)
+                killed = True
         child.join()
         if child.exitcode != 0:
             assert not worker, f"the run ended ({child.exitcode}) when a worker was killed"

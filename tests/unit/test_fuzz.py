@@ -24,7 +24,10 @@ def test_hostile_values(name: str) -> None:
 
 
 # What fits into a second.
-EXAMPLES = {"options": 40, "explanations": 60, "command_line": 30, "exported": 30}
+EXAMPLES = {
+    **{"options": 40, "explanations": 60, "command_line": 30, "exported": 30},
+    "rows_of_runs": 15,
+}
 
 
 def test_the_program_finds_what_is_planted() -> None:

@@ -74,7 +74,7 @@ def test_centre_and_share_by_hand() -> None:
     assert share_in(heat, mask) == pytest.approx(0.375)
 
 
-def test_a_run_does_not_differ_from_itself(stores: tuple[Path, Path]) -> None:
+def test_a_run_does_not_differ_from_itself(stores: tuple[Path, Path], tmp_path: Path) -> None:
     found = diff_runs(stores[0], open_run(stores[0]))
     assert len(found) == N
     assert found.flips == 0
@@ -83,6 +83,8 @@ def test_a_run_does_not_differ_from_itself(stores: tuple[Path, Path]) -> None:
         assert np.nanmax(np.abs(each.moved)) == 0
         assert np.isnan(each.change[-1])  # that picture could be read in neither
     assert found.beyond(0, 0) == []
+    found.to_html(tmp_path / "diff.html")  # of no picture
+    assert "0 predictions flipped" in (tmp_path / "diff.html").read_text(encoding="utf-8")
 
 
 def test_planted_changes_are_found(stores: tuple[Path, Path]) -> None:

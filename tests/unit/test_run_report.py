@@ -56,7 +56,10 @@ def test_columns_are_the_stored_rows(folder: Path) -> None:
         np.testing.assert_array_equal(
             method.metrics["deletion"], [row["metric_deletion"] or np.nan for row in rows]
         )
-        kept = [one for one in method.maps if one is not None]
+        backwards = range(N - 1, -1, -1)
+        maps = found.maps([("grad_cam", [0]), (name, backwards)])[1][::-1]
+        assert [one is not None for one in maps] == method.there.tolist()
+        kept = [one for one in maps if one is not None]
         np.testing.assert_array_equal(np.stack(kept), run.maps(name))
         assert method.signed == (name == "<i>lrp</i>")
     assert [i for i, error in enumerate(found.errors) if error] == [70, 71]
@@ -125,6 +128,8 @@ def test_sheets_hold_what_they_are_given() -> None:
     wide = np.zeros((30, 60, 3), np.uint8)
     _, shapes = picture_sheets([wide, None], 96)
     assert shapes == [(1.0, 0.5), None]
+    assert len(picture_sheets([None] * 64, 96)[0]) == 1
+    assert picture_sheets([], 96) == ([], [])
 
 
 def test_what_cannot_be_written_or_read(folder: Path, tmp_path: Path, capsys: Any) -> None:
@@ -274,7 +279,7 @@ def test_a_thousand_pictures_open_at_once(
     chromium: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("thousand")
-    store = planted_store(folder / "store", 1000, copies=50, side=14)
+    store = planted_store(folder / "store", 1000, copies=50, side=7)
     open_run(store).report(folder / "report.html")
     assert (folder / "report.html").stat().st_size < 20e6
     start = time.monotonic()

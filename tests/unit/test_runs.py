@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,17 @@ def test_tiny_values_survive_as_half_floats(folder: Path, tmp_path: Path) -> Non
     assert ((maps != 0).mean(axis=(1, 2)) > 0.5).all()
 
 
+def test_maps_that_are_not_finite_are_errors(folder: Path, tmp_path: Path) -> None:
+    model = small_network()
+    with paddle.no_grad():
+        for parameter in model.parameters():
+            parameter.set_value(parameter * 1e30)
+    found = run(folder, tmp_path / "run", ["gradient"], model)
+    assert all("NaN or infinite" in row["error"] for row in found.rows("gradient"))
+    assert found.maps("gradient").shape == (0, 0, 0)
+    found.report(tmp_path / "report.html")
+
+
 def test_others_read_it(whole: it.Run) -> None:
     pandas = pytest.importorskip("pandas")
     one = pandas.read_parquet(whole.folder / "shard-00000.parquet")
@@ -101,6 +113,11 @@ def test_it_opens_again(whole: it.Run, tmp_path: Path) -> None:
     assert again.methods == tuple(METHODS)
     assert again.metrics == ("deletion",)
     assert again.class_names == tuple(small_network().class_names)
+    reading = json.loads(json.dumps(asdict(small_network().preprocessing)))
+    assert again.fingerprint["preprocessing"] == reading
+    parts = list(again.parts(["picture"], [0, 2]))
+    assert [(k, len(part)) for k, part in parts] == [(0, 8), (2, 4)]
+    assert pa.concat_tables([part for _, part in again.parts()]).equals(whole.table())
     assert "3 of 3 shards, 10 pictures" in repr(again)
     with pytest.raises(it.InputError, match="no method 'lpr'; did you mean 'lrp'"):
         again.rows("lpr")
@@ -268,6 +285,14 @@ def test_a_data_set(tmp_path: Path) -> None:
 def test_what_is_no_source(tmp_path: Path, source: Any, message: str) -> None:
     with pytest.raises(it.InputError, match=message):
         run(source, tmp_path)
+
+
+def test_paths_start_at_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "table.csv").write_text("path\na/b.png\n/c.png")
+    monkeypatch.chdir(tmp_path)
+    assert source_of("table.csv").paths == ("a/b.png", "/c.png")
+    there = source_of(tmp_path / "table.csv").paths
+    assert there == (str(tmp_path / "a/b.png"), "/c.png")
 
 
 def test_tables_that_are_none(tmp_path: Path) -> None:

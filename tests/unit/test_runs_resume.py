@@ -119,6 +119,22 @@ def test_a_manifest_that_changed_is_refused(folder: Path, tmp_path: Path) -> Non
             run(table, tmp_path / "run", ["gradient"])
 
 
+def test_pictures_that_changed_are_noticed(folder: Path, tmp_path: Path) -> None:
+    """The first of each file is looked at; one that is gone is no other one."""
+    pictures = shutil.copytree(folder, tmp_path / "pictures")
+    out = tmp_path / "run"
+    run(pictures, out, ["gradient"])
+    before = contents(out)
+    shutil.copy(pictures / "05.png", pictures / "04.png")
+    with pytest.raises(it.InputError, match=r"04.png has changed since .*run was begun"):
+        run(pictures, out, ["gradient"])
+    assert contents(out) == before
+    (pictures / "04.png").unlink()
+    paths = sorted(str(pictures / path.name) for path in folder.iterdir())
+    run(paths, out, ["gradient"])
+    assert contents(out) == before
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "of another run", "a page"])
 def test_a_damaged_shard_is_made_again(
     folder: Path, whole: it.Run, out: Path, tmp_path: Path, damage: str

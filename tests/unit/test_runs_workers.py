@@ -20,7 +20,7 @@ pytest.importorskip("pyarrow")
 
 NAMED = "interpretdl.testing:small_network"
 
-# Item 1 hangs, item 5 ends the process, and item 9 is what the model dies of.
+# Item 1 hangs, item 2 ends the process, and item 4 is what the model dies of.
 FAULTY = """
 import os, time
 import numpy as np
@@ -29,15 +29,15 @@ from interpretdl.testing import small_network
 
 class Pictures:
     def __len__(self):
-        return 12
+        return 6
 
     def __getitem__(self, i):
         if i == 1:
             time.sleep(1000)
-        if i == 5:
+        if i == 2:
             os.abort()
         pixels = np.random.default_rng(i).integers(0, 256, (16, 16, 3), np.uint8)
-        return (np.full_like(pixels, 7) if i == 9 else pixels), i % 5
+        return (np.full_like(pixels, 7) if i == 4 else pixels), i % 5
 
 class Model(paddle.nn.Layer):
     def __init__(self):
@@ -51,6 +51,8 @@ class Model(paddle.nn.Layer):
         print("a model that prints")
         return self.model(x)
 
+def another():
+    return small_network(seed=os.getpid())
 """
 
 
@@ -62,36 +64,38 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_the_same_store_whoever_makes_it(tmp_path: Path) -> None:
-    folder = write_pictures(tmp_path / "pictures", 11)
-    here = run(folder, tmp_path / "here", metrics=["deletion"])
-    for workers in (1, 2):
-        found = run(folder, tmp_path / str(workers), model=NAMED, workers=workers,
-                    metrics=["deletion"])  # fmt: skip
-        assert found.table().equals(here.table())
-        one, other = contents(found.folder), contents(here.folder)
-        for each in (one, other):  # which names the model as it was given
-            each.pop("run.json")
-        assert one == other
-        assert found.fingerprint == here.fingerprint
+    """By one and two workers: tests of kills and of disks without room."""
+    folder = write_pictures(tmp_path / "pictures", 15)
+    options = {"deletion": {"steps": 3}}
+    given: dict[str, Any] = {"metrics": ["deletion"], "options": options}
+    here = run(folder, tmp_path / "here", **given)
+    found = run(folder, tmp_path / "found", model=NAMED, workers=4, **given)
+    assert found.table().equals(here.table())
+    one, other = contents(found.folder), contents(here.folder)
+    for each in (one, other):  # which names the model as it was given
+        each.pop("run.json")
+    assert one == other
+    assert found.fingerprint == here.fingerprint
 
 
 def test_pictures_that_hang_or_end_the_process(faulty: str, tmp_path: Path) -> None:
+    """One by one; `test_runs_resources` has batches that become smaller."""
     found = run(f"{faulty}:Pictures", tmp_path / "run", ["gradient"],
-                f"{faulty}:Model", workers=2, seconds=2)  # fmt: skip
+                f"{faulty}:Model", workers=2, seconds=2, batch_size=1, shard_size=2)  # fmt: skip
     assert found.complete
     rows = found.rows("gradient")
     assert {row["picture"]: row["error"] for row in rows if row["error"]} == {
         1: "the process that read the picture took more than 2 s",
-        5: "the process that read the picture was killed (SIGABRT)",
-        9: "the process was killed (SIGKILL) in gradient",
+        2: "the process that read the picture was killed (SIGABRT)",
+        4: "the process was killed (SIGKILL) in gradient",
     }
-    assert [row["label"] for row in rows if not row["error"]] == [0, 2, 3, 4, 1, 2, 3, 0, 1]
+    assert [row["label"] for row in rows if not row["error"]] == [0, 3, 0]
 
 
-def test_models_that_differ_from_process_to_process(tmp_path: Path) -> None:
+def test_models_that_differ_from_process_to_process(faulty: str, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures")
     with pytest.raises(it.InputError, match="the workers built different models"):
-        run(folder, tmp_path / "run", model="mobilenet_v1", pretrained=False, workers=2)
+        run(folder, tmp_path / "run", model=f"{faulty}:another", workers=2)
     assert not list((tmp_path / "run").glob("*.parquet"))
 
 
