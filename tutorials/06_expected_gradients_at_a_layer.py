@@ -88,7 +88,7 @@ explainer = it.ExpectedGradientsInterpreter(model, background=squares())
 # samples, so a second class costs only its backward passes. The values are at the layer's size:
 
 # %%
-found = explainer.shap_values(pictures, nsamples=40, ranked_outputs=2, layer=layer)
+found = explainer.shap_values(pictures, nsamples=20, ranked_outputs=2, layer=layer)
 print("input of the layer:", found.values.shape[2:], " pictures:", found.images.shape[1:])
 
 # %% [markdown]
@@ -113,7 +113,7 @@ figure
 # is, and `explain`, which returns an `Explanation` of one class, also gives the sum with its error.
 
 # %%
-top = explainer.explain(pictures, label=found.indexes[:, 0], layer=layer, nsamples=40)
+top = explainer.explain(pictures, label=found.indexes[:, 0], layer=layer, nsamples=20)
 np.testing.assert_allclose(top.values, found.values[:, 0], atol=1e-5)  # the same seed
 
 background = explainer.probe.logits(explainer.background)
@@ -136,7 +136,7 @@ assert (abs(total - expected) < 4 * error).all()
 at = f"{layer}:input"
 sigma = 0.5 * float(explainer.probe.activations(explainer.background, at)[at].std())
 smooth = explainer.explain(
-    pictures, label=top.labels, layer=layer, nsamples=40, local_smoothing=sigma
+    pictures, label=top.labels, layer=layer, nsamples=20, local_smoothing=sigma
 )
 figure = it.image_plot(
     [top.values, smooth.values],
@@ -164,7 +164,7 @@ assert noise[1] > noise[0]
 # %%
 maps = [top]
 for name in deeper:
-    maps.append(explainer.explain(pictures, label=top.labels, layer=name, nsamples=40))
+    maps.append(explainer.explain(pictures, label=top.labels, layer=name, nsamples=20))
 figure = it.grid(maps, titles=[layer, *deeper], style="signed", scale="image")
 figure.set_size_inches(8, 4.2)
 figure

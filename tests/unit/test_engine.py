@@ -21,7 +21,7 @@ from paddle import nn
 import interpretdl as it
 from interpretdl.probe import Probe, engine, program
 from interpretdl.testing import differences, state_of
-from tests.unit.test_model_families import FAMILIES, build
+from tests.unit.test_model_families import SMALLER, build
 
 Toy = Callable[..., Any]
 X = np.random.default_rng(0).normal(size=(5, 3, 16, 16)).astype(np.float32)
@@ -61,7 +61,7 @@ def distance(found: Any, expected: Any) -> float:
 # -- equality --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", SMALLER)
 def test_every_family(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights make some of these amplify rounding: float64 is the judge, and 1e-5 is what
     the program may be off, or 4 times what the layers are.

@@ -14,7 +14,7 @@ from paddle.nn import functional as F
 import interpretdl as it
 from interpretdl.probe import Probe, engine, gradient_program
 from interpretdl.testing import differences, state_of
-from tests.unit.test_model_families import FAMILIES, build
+from tests.unit.test_model_families import SMALLER, build
 
 Toy = Callable[..., Any]
 X = np.random.default_rng(0).normal(size=(5, 3, 16, 16)).astype(np.float32)
@@ -98,7 +98,7 @@ def test_every_convolution(options: dict[str, Any], always: None, made: list[int
     np.testing.assert_allclose(found.outputs, expected.outputs, 1e-5, 1e-6)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", SMALLER)
 def test_every_family(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights amplify rounding, and put activations on the other side of kinks: what is
     exact is tested above.

@@ -52,6 +52,9 @@ FAMILIES: dict[str, tuple[Callable[..., Any], int]] = {
     "lrp_model.efficientnet_lite0": (it.lrp_model.efficientnet_lite0, 64),
 }
 
+# Without two that are large, and whose layers others have too.
+SMALLER = [name for name in FAMILIES if name not in ("vgg16", "wide_resnet50_2")]
+
 
 def build(name: str) -> Case:
     builder, size = FAMILIES[name]
