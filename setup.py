@@ -36,7 +36,7 @@ setup(
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",
     packages=find_packages(include=["interpretdl", "interpretdl.*"]),
-    package_data={"interpretdl": ["py.typed", "**/*.json", "**/*.html", "**/*.css"]},
+    package_data={"interpretdl": ["py.typed", "**/*.json", "**/*.html", "**/*.css", "**/*.npz"]},
     install_requires=requirements(),
     extras_require={
         # trained weights of the default model, as a package

@@ -1,6 +1,14 @@
 """The names that `import interpretdl` gives. Importing this imports Paddle."""
 
-from . import callbacks, dissection, evaluator, feature_visualization, interpreter, lrp_model
+from . import (
+    callbacks,
+    dissection,
+    evaluator,
+    feature_visualization,
+    interpreter,
+    lrp_model,
+    truth,
+)
 from .drawing import Explanations, grid, image_plot
 from .errors import (
     ImageReadError,
@@ -86,6 +94,7 @@ __all__ = [
     "paddleclas_model",
     "run",
     "show_progress",
+    "truth",
 ]
 __all__ += evaluator.__all__
 __all__ += interpreter.__all__

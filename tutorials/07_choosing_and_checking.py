@@ -316,6 +316,66 @@ assert (found.values <= 0.101).all()  # the tolerance was 10 %
 # It shows that the numbers were computed right. It does not show that the baseline was a good one:
 # any baseline gives a complete map.
 #
+# ## Where the truth is known
+#
+# So far nobody knew the right map. `it.truth` has networks of which it is known what decides. Some are
+# *planted*: their weights were not trained but made, and a class is scored by a small pattern, its *key*,
+# whatever else is in the picture. The grade of a method is the share of its relevance that lies on the
+# key. Any function can take part. Here are three that are broken on purpose, each made from the gradient
+# times the input:
+
+
+# %%
+def product(model, x, labels):
+    return x * it.Probe(model).gradients(x, it.ClassScore(labels, "logit")).input
+
+
+def flipped(model, x, labels):
+    return product(model, x, labels)[..., ::-1]  # left to right
+
+
+def one_class_for_all(model, x, labels):
+    return product(model, x, np.zeros_like(labels))
+
+
+def random_network(model, x, labels):
+    from interpretdl.testing import small_network
+
+    return product(small_network(), x, labels)
+
+
+names = ["grad_cam", "lrp", "integrated_gradients", "gradient", "guided_bp", "eigen_cam"]
+broken = [flipped, one_class_for_all, random_network]
+known = it.truth.run([*names, *broken], ["planted/keys", "planted/or"], pictures=10)
+print(known)
+assert known.leaders("planted") == ("integrated_gradients",)
+
+# %%
+known.plot_maps(methods=[*names, *[one.__name__ for one in broken]])
+
+# %% [markdown]
+# In the upper picture there are two keys, one for each of two classes. In the lower one either of two keys
+# is enough for the class, and both are there: without one of them the score is the same, and every
+# gradient is zero. Integrated gradients, which go all the way from an empty picture, are right both times.
+# Eigen-CAM shows what excites the network most, which is the background here, and cancels out. The flipped
+# map is last; a map of the same class for all pictures is right where that happens to be the class.
+#
+# The same problems can judge the measures: do they rank methods as the truth does?
+
+# %%
+judged = it.truth.judge(
+    ["deletion", "perturbation", "faithfulness_estimate", "random_logit", "sparseness"],
+    [*names, flipped],
+    ["planted/keys", "planted/large"],
+    pictures=4,
+)
+print(judged)
+
+# %% [markdown]
+# What passes here may still fail on a large network. What fails here fails where everything is known. The
+# [leaderboard](../docs/leaderboard.md) has all methods and all measures, and [a page of its
+# own](../docs/truth.md) says how the networks are made.
+#
 # ## Which measure says what
 #
 # | measure | says | does not say |
@@ -341,5 +401,5 @@ assert (found.values <= 0.101).all()  # the tolerance was 10 %
 # 4. **Show two methods that differ in kind**, for example Grad-CAM and LRP. Where they agree, there is
 #    more reason to believe them. Where they do not, say so.
 #
-# All measures and their options: [docs/evaluators.md](../docs/evaluators.md). On the command line:
+# All measures and their options, with their agreement with the truth: [docs/evaluators.md](../docs/evaluators.md). On the command line:
 # `interpretdl evaluate photographs/ --method grad_cam --method lrp --metric deletion`.

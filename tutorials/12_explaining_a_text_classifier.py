@@ -407,7 +407,7 @@ it.explain_with(methods, subject, detector, options=options)
 # Random values show what these numbers are when an explanation knows nothing.
 
 # %%
-sample = held[:30]
+sample = held[:20]
 top = predicted(sample).argmax(axis=1)
 explained = it.explain_with(methods, subject, sample, label=top, options=options)
 from_pad = it.IntegratedGradientsInterpreter(model, preprocessing=reading)
@@ -462,11 +462,11 @@ plt.show()
 # %% [markdown]
 # ## What the model has learned
 #
-# One explanation is about one text. Many of them say what the model goes by. Here are integrated gradients for 300
+# One explanation is about one text. Many of them say what the model goes by. Here are integrated gradients for 200
 # sentences that it gets right, and for each class the words with the largest mean value.
 
 # %%
-some = [text for text, known in zip(held, right, strict=True) if known][:300]
+some = [text for text, known in zip(held, right, strict=True) if known][:200]
 many = gradients.explain(some, gradient_of="logit", steps=16)
 values = defaultdict(list)
 for label, pairs in zip(many.labels, many.word_values(), strict=True):
@@ -485,10 +485,10 @@ figure.supxlabel("mean value", fontsize=9)
 plt.show()
 
 # %% [markdown]
-# Most of this is sensible. But for scikit-image there is nothing besides "image" and "images". (Without them it is the
-# class of what is unknown, as the text of `[UNK]` has shown, so other words have little to add.) A sentence with "image"
-# is about images, and that is not the same as being from scikit-image. The third of our sentences is a case of it. It
-# is Matplotlib's:
+# Most of this is sensible. But for scikit-image there is nothing besides "image". (Without it, this is the class of
+# what is unknown, as the text of `[UNK]` has shown, so other words have little to add.) A sentence with "image" is about
+# images, and that is not the same as being from scikit-image. The third of our sentences is a case of it. It is
+# Matplotlib's:
 
 # %%
 gradients.explain([resolution] * 2, label=["scikit-image", "matplotlib"], gradient_of="logit")

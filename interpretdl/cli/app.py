@@ -31,6 +31,7 @@ from .outcome import (
 from .report import report
 from .run import run
 from .tables import methods, models
+from .truth import truth
 
 __all__ = ["main"]
 
@@ -45,8 +46,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for _command in (
-    explain, compare, predict, evaluate, run, report, diff, methods, models, dissect, mini_broden,
-    info,
+    explain, compare, predict, evaluate, truth, run, report, diff, methods, models, dissect,
+    mini_broden, info,
 ):  # fmt: skip
     app.command()(_command)  # named as its function, with a hyphen for an underscore
 

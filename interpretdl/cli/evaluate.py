@@ -83,6 +83,12 @@ def evaluate(
             parser=arg.given_path,
         ),
     ] = None,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls", help="Add rows of maps that know no model: random, centre, sobel."
+        ),
+    ] = False,
     resize_to: Annotated[
         int | None,
         typer.Option(metavar="N", help="Pixels of the short edge.  [default: the model's]"),
@@ -134,6 +140,7 @@ def evaluate(
         resize_to=resize_to,
         crop_to=crop_to,
         file=resume,
+        controls=controls,
     )
     if not quiet:
         say(*str(result).splitlines())

@@ -145,8 +145,8 @@ class Evaluator(Options, ABC):
             options: the method's options, for explaining again.
             signed: whether negative values speak against the class: then channels are summed, else
                 their absolute values. None: as the explanation says, or for an array as the
-                interpreter's method is registered; without either False, with a warning where
-                there are negative values.
+                interpreter's method is registered, unless options could change that; without
+                either False, with a warning where there are negative values.
             masks: [N, H, W], true where the object is, at x's size.
             boxes: for each image x1, y1, x2, y2 in pixels of x (x2 and y2 just outside), or several
                 of them.
@@ -162,7 +162,7 @@ class Evaluator(Options, ABC):
         method = interpreter if isinstance(interpreter, Interpreter) else None
         subject, options = self._subject(method), options or {}
         if signed is None and not isinstance(explanation, Explanation) and method is not None:
-            signed = method.info.signed if hasattr(method, "info") else None
+            signed = _registered_sign(method, options)
         if subject is not None and subject.text is not None:
             if masks is not None or boxes is not None:
                 raise InputError("masks= and boxes= are for pictures, not for texts")
@@ -320,6 +320,12 @@ _GIVE = {
     "masks": "masks=, [N, H, W], true where the object is",
     "boxes": "boxes=, x1, y1, x2, y2 for each image",
 }
+
+
+def _registered_sign(method: Interpreter, options: Mapping[str, Any]) -> bool | None:
+    """Whether the method's values are signed; None where an option may have made them so."""
+    signed = method.info.signed if hasattr(method, "info") else None
+    return None if signed is False and options else signed
 
 
 def _class_indexes(labels: Any, n: int) -> Array:

@@ -62,7 +62,7 @@ class Case:
     @cached_property
     def maps(self) -> NDArray[Any]:
         """One map per image, float32 [n, H, W], at the image's size; of a text [1, M]."""
-        return self.heat_of(self.values) if self.part is None else self.values
+        return self._reduced(self.values) if self.part is None else self.values
 
     @property
     def heat(self) -> NDArray[Any]:
@@ -71,12 +71,19 @@ class Case:
         Warns:
             InterpretWarning: there are negative values, and nothing said what they mean.
         """
-        if self.sign_unknown and (self.values < 0).any():
-            warn_of_signs()
+        self._heed_signs(self.values)
         return self.maps
 
     def heat_of(self, values: Array) -> NDArray[np.float32]:
-        """Maps as `heat` has them, of other values."""
+        """Maps as `heat` has them, of other values; it warns as well."""
+        self._heed_signs(values)
+        return self._reduced(values)
+
+    def _heed_signs(self, values: Array) -> None:
+        if self.sign_unknown and (values < 0).any():
+            warn_of_signs()
+
+    def _reduced(self, values: Array) -> NDArray[np.float32]:
         return heatmap_of(values, (self.x.shape[2], self.x.shape[3]), self.signed)
 
     def regions(self, patch: int | None) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ from ..targets import ClassScore, TopClass, settled
 from ..texts import TextPreprocessing
 from ..version import __version__
 from .base import Evaluator
+from .controls import CONTROLS, Control
 from .evaluation import Evaluation
 from .report import facts_of
 from .table import Comparison
@@ -53,7 +54,7 @@ def settings_of(interpreter: Interpreter, options: Mapping[str, Any], model: str
         "model": model,
         "output": _outputs(interpreter.probe),
         "options": plain(options),
-        **public(interpreter, without=("subject", "model", "probe", "class_names")),
+        **public(interpreter, without=("subject", "model", "probe", "class_names", "info")),
     }
 
 
@@ -68,6 +69,7 @@ def compare(
     resize_to: int | None = None,
     crop_to: int | None = None,
     file: str | os.PathLike[str] | None = None,
+    controls: bool = False,
 ) -> Comparison:
     """Evaluate methods by metrics on the same images: one table, and a figure.
 
@@ -83,6 +85,8 @@ def compare(
         resize_to, crop_to: in place of the model's own preprocessing.
         file: a .json file that is written after each cell; when it is there, what it has is not
             computed again. Methods and metrics may be added to it, images and settings not changed.
+        controls: add rows for maps that know no model: "random", "centre" and "sobel", the edges.
+            Where a control is as good as the methods, the metric does not tell them from chance.
 
     Returns:
         Comparison, with the maps of the first eight pictures for its report. A method that cannot
@@ -105,6 +109,8 @@ def compare(
     if any((each.preprocessing, each.subject.text) != read for each in others):
         raise InputError("the methods must have one preprocessing; give preprocessing= to each")
     batch = first.subject.read(images, resize_to=resize_to, crop_to=crop_to)
+    if controls:
+        rows |= _controls(first, batch, rows)
     given, labels = batch.given, _labels(first, label, batch)
     inputs = images if batch.texts else batch.inputs  # each text has inputs of its own
     masks, boxes = (_kept(each, given, batch.indices) for each in (masks, boxes))
@@ -155,7 +161,17 @@ def compare(
             "methods": {name: store.settings["methods"][name] for name in rows},
             "metrics": {name: store.settings["metrics"][name] for name in columns},
         },
+        controls=tuple(CONTROLS) if controls else (),
     )
+
+
+def _controls(first: Interpreter, batch: Batch, rows: Mapping[str, _Row]) -> dict[str, _Row]:
+    """A row for each control, with the first method's model."""
+    if batch.texts or not isinstance(batch.inputs, np.ndarray) or batch.inputs.ndim != 4:
+        raise InputError("controls=True is for pictures [N, C, H, W]")
+    if taken := [name for name in CONTROLS if name in rows]:
+        raise InputError(f"{taken[0]!r} is the name of a control; give a mapping with other names")
+    return {name: _Row(Control(first.subject, name), {}) for name in CONTROLS}
 
 
 def _named_methods(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data_processor.heatmaps import heatmap_of
-from ..errors import InputError
+from ..errors import InputError, warn
 from ..explanation import Explanation
 from ..preprocessing import Preprocessing
 from ..subject import Subject
@@ -88,14 +88,24 @@ def picture_and_map(
 def as_heat(explanation: Any, size: tuple[int, int]) -> Array:
     """A map of one picture, [h, w], [C, h, w], [1, h, w] or [1, C, h, w], as float [1, H, W].
 
-    Absolute values are summed over channels where there are several.
+    Over several channels absolute values are summed, or values where an Explanation says that they
+    are signed.
+
+    Warns:
+        InterpretWarning: it is an array of several channels with negative numbers.
     """
-    values = explanation.values if isinstance(explanation, Explanation) else explanation
-    values = np.asarray(values, np.float32)
+    known = isinstance(explanation, Explanation)
+    values = np.asarray(explanation.values if known else explanation, np.float32)
     if values.ndim == 4 and len(values) == 1:
         values = values[0]
     if values.ndim == 3:
-        values = np.abs(values).sum(axis=0) if len(values) > 1 else values[0]
+        if len(values) > 1 and not known and (values < 0).any():
+            warn(
+                "the sizes of the array's channels are summed, as InterpretDL does, so that what "
+                "speaks against the class counts for it; measure(signed=True) minds the sign"
+            )
+        signed = len(values) == 1 or (known and explanation.signed)
+        values = (values if signed else np.abs(values)).sum(axis=0)
     if values.ndim != 2:
         raise InputError(
             f"the explanation of one picture is [1, C, h, w], [1, h, w] or [h, w]; got "

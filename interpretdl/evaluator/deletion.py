@@ -277,10 +277,16 @@ class Perturbation(_Areas):
     inputs=("pictures", "text"),
 )
 class Monotonicity(_Ordered):
-    """Share of steps at which the score does not fall while parts are put in, least relevant first.
+    """1 where the score never falls while parts are put in, least relevant first; else 0.
 
-    1 is a score that never falls, as the paper asks for; parts that speak against the class should
-    have come first.
+    The mean over images is the share of monotonic explanations, as the paper and its program
+    (AIX360) have it. The part "share" is the share of the steps at which the score does not fall.
+    Parts that speak against the class should have come first, those that speak for it later.
+
+    The paper adds the columns of a table one by one. In a picture many parts without relevance come
+    before those that count, and a probability falls while they bring in evidence for another class,
+    although the map is right: on models whose truth is known both numbers rank methods at random or
+    backwards. `monotonicity_correlation` does not depend on an order.
 
     Args:
         tolerance: a fall smaller than this, relative to the range of the curve, is none.
@@ -292,8 +298,10 @@ class Monotonicity(_Ordered):
         removal, target = self._removal(case), case.score(self.gradient_of)
         curve = removal.curves(case.model, target, insert=True, least_first=True)
         allowed = self.tolerance * np.ptp(curve, axis=1, keepdims=True)
+        holds = np.diff(curve, axis=1) >= -allowed
         return self.result(
-            (np.diff(curve, axis=1) >= -allowed).mean(axis=1),
+            holds.all(axis=1),
+            parts={"share": holds.mean(axis=1)},
             frames=self._frames(case, removal, insert=True, least_first=True),
             **self._drawn(case, removal, {"insertion, least first": curve}),
         )

@@ -96,8 +96,8 @@ class Evaluation:
                 axes.xaxis.get_major_locator().set_params(integer=True)
             else:
                 axes.plot(self.axis, rows.T, color="tab:blue", alpha=0.3, linewidth=0.8)
-                if np.isfinite(rows).any():
-                    axes.plot(self.axis, np.nanmean(rows, axis=0), color="tab:blue", linewidth=2)
+                means = [mean_of(column) for column in rows.T]
+                axes.plot(self.axis, means, color="tab:blue", linewidth=2)
                 axes.set_xlabel(self.axis_label)
                 if self.ticks:
                     axes.set_xticks(self.axis, self.ticks, rotation=90, fontsize="x-small")

@@ -20,8 +20,9 @@ Args:
     steps: how many equal steps; fewer where there are fewer parts. Values are of these; curves of
         texts are brought to the shares 0, 1/steps, …, 1 of their words in straight lines between.
     fill: what stands where pixels were taken out: "mean" (of each image and channel), "blur",
-        "black", a number, or an array that broadcasts to the images. Of texts "mean" is the token
-        that their TextPreprocessing names; else a token id.
+        "road" (noisy linear interpolation), "inpaint", "black", a number, or an array that
+        broadcasts to the images. Of texts "mean" is the token that their TextPreprocessing names;
+        else a token id.
     gradient_of: the score of the explained class that is watched: "logit", "probability", "loss" or
         "contrast"; None is the score that was explained. A target that is no class is watched as
         it is.

@@ -11,14 +11,23 @@ import numpy as np
 from ..errors import InputError, UnsupportedModelError
 from ..interpreter.base import Interpreter
 from ..interpreter.sampling import counts
+from ..probe import Probe
 from ..progress import progress_bar
 from ..registry import register_evaluator
 from ..targets import ClassScore, check_labels
 from .base import Evaluator
-from .case import Case, explainer_of
+from .case import Case, Explain, explainer_of
 from .evaluation import Array, Evaluation, flagged, mean_of
 
-__all__ = ["ModelRandomization", "RandomLogit", "rank_correlation"]
+__all__ = [
+    "ModelRandomization",
+    "RandomLogit",
+    "copied",
+    "layers_of",
+    "make_random",
+    "rank_correlation",
+    "tensors_of",
+]
 
 
 def rank_correlation(a: Array, b: Array) -> Array:
@@ -35,7 +44,7 @@ def rank_correlation(a: Array, b: Array) -> Array:
     return result
 
 
-def _tensors_of(layer: Any, deep: bool) -> list[Any]:
+def tensors_of(layer: Any, deep: bool) -> list[Any]:
     """Floating-point parameters and buffers (batch-norm's statistics) of a layer."""
     every = [*layer.parameters(include_sublayers=deep), *layer.buffers(include_sublayers=deep)]
     return [tensor for tensor in every if tensor.is_floating_point()]
@@ -46,6 +55,12 @@ def _random_like(values: Array, rng: np.random.Generator) -> Array:
     another order, so that activations keep their size."""
     fresh = rng.normal(0, values.std() or 1.0, values.shape)
     return np.asarray(fresh if values.ndim > 1 else rng.permutation(values), values.dtype)
+
+
+def make_random(tensors: Sequence[Any], rng: np.random.Generator) -> None:
+    """Give tensors of a copied model random values, in place; see `_random_like`."""
+    for tensor in tensors:
+        tensor.set_value(_random_like(tensor.numpy(), rng))
 
 
 @register_evaluator(
@@ -88,7 +103,9 @@ class ModelRandomization(Evaluator):
         counts(n_draws=self.n_draws)
 
     def evaluate_case(self, case: Case) -> Evaluation:
-        names = list(self.layers) if self.layers is not None else _layers_of(case)
+        names = (
+            list(self.layers) if self.layers is not None else layers_of(case.method.probe, case.x)
+        )
         if not names:
             raise UnsupportedModelError("no layer of this model has parameters to randomise")
         with progress_bar(self.n_draws * len(names), "model randomization", "layer") as bar:
@@ -111,25 +128,36 @@ class ModelRandomization(Evaluator):
 
     def _curve(self, case: Case, names: Sequence[str], draw: int, bar: Any) -> Array:
         """ρ of each image for each layer in one random model, float64 [n, layers]."""
-        twin = _copied(case.method)
-        explain = explainer_of(twin, case.options)
+        twin = copied(case.method)
+        explain, before_all = explainer_of(twin, case.options), self._reference(case)
         curve = np.empty((len(case.x), len(names)))
         for j, name in enumerate(names):
             layer = twin.probe.layer(name)
-            tensors = _tensors_of(layer, deep=self.layers is not None)
+            tensors = tensors_of(layer, deep=self.layers is not None)
             before = [tensor.numpy().copy() for tensor in tensors]
-            rng = np.random.default_rng([self.seed, draw, j])
-            for tensor, values in zip(tensors, before, strict=True):
-                tensor.set_value(_random_like(values, rng))
-            curve[:, j] = rank_correlation(case.heat, case.heat_of(explain(case.x, case.score())))
+            make_random(tensors, np.random.default_rng([self.seed, draw, j]))
+            curve[:, j] = rank_correlation(before_all, self._maps(case, explain))
             if self.mode == "independent":
                 for tensor, values in zip(tensors, before, strict=True):
                     tensor.set_value(values)
             bar.update()
         return curve
 
+    def _reference(self, case: Case) -> Array:
+        """The maps of the model itself, [n, H, W]."""
+        return case.heat
 
-def _copied(interpreter: Interpreter) -> Interpreter:
+    def _maps(self, case: Case, explain: Explain) -> Array:
+        """The maps of a random model, [n, H, W]."""
+        return case.heat_of(explain(case.x, case.score()))
+
+
+def copied(interpreter: Interpreter) -> Interpreter:
+    """A method with a copy of its model.
+
+    Raises:
+        UnsupportedModelError: it cannot be copied.
+    """
     try:
         return copy.deepcopy(interpreter)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
@@ -139,10 +167,9 @@ def _copied(interpreter: Interpreter) -> Interpreter:
         ) from error
 
 
-def _layers_of(case: Case) -> list[str]:
-    """Layers with parameters of their own, from the output to the input."""
-    probe = case.method.probe
-    ran = reversed(probe.layer_shapes(case.x))
+def layers_of(probe: Probe, x: Array) -> list[str]:
+    """Layers with parameters of their own that run, from the output to the input."""
+    ran = reversed(probe.layer_shapes(x))
     return [name for name in ran if probe.layer(name).parameters(include_sublayers=False)]
 
 

@@ -68,20 +68,32 @@ def comparison_page(comparison: Any) -> str:
         sources=c.sources[:_SOURCES],
         more_sources=max(0, len(c.sources) - _SOURCES),
         flags=c.flags(),
+        told=c.told,
+        controls=c.controls,
         settings=c.settings,
     )
 
 
 def _summary(c: Any) -> list[dict[str, Any]]:
-    best = {metric: c.best(metric) for metric in c.metrics}
-    rows = []
-    for method, means, spreads in zip(c.methods, c.table(), c.spread(), strict=True):
-        cells = [
-            {"mean": number(mean), "spread": number(spread, 2), "best": method in best[metric]}
-            for metric, mean, spread in zip(c.metrics, means, spreads, strict=True)
-        ]
-        rows.append({"method": method, "cells": cells})
-    return rows
+    table, spread, bounds, counts = c.table(), c.spread(), c.interval(), c.counts()
+    return [
+        {
+            "method": method,
+            "control": method in c.controls,
+            "cells": [
+                {
+                    "mean": number(table[row, column]),
+                    "spread": number(spread[row, column], 2),
+                    "interval": " … ".join(number(value) for value in bounds[row, column]),
+                    "best": method in c.leaders(metric),
+                    "count": int(counts[row, column]),
+                    "missing": len(c[method, metric]) - int(counts[row, column]),
+                }
+                for column, metric in enumerate(c.metrics)
+            ],
+        }
+        for row, method in enumerate(c.methods)
+    ]
 
 
 # -- maps ------------------------------------------------------------------------------------------
@@ -139,6 +151,7 @@ def _metric(c: Any, metric: str, colours: list[str]) -> dict[str, Any]:
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     column = c.metrics.index(metric)
     spreads, quartiles = c.spread()[:, column], c.quartiles()[:, column]
+    bounds = c.interval()[:, column]
     rows = []
     for row, (method, cell) in enumerate(zip(c.methods, cells, strict=True)):
         values = cell.values[np.isfinite(cell.values)]
@@ -146,9 +159,13 @@ def _metric(c: Any, metric: str, colours: list[str]) -> dict[str, Any]:
             "method": method,
             "colour": colours[row],
             "mean": number(cell.mean),
+            "interval": " … ".join(number(value) for value in bounds[row]),
+            "best": method in c.leaders(metric),
+            "control": method in c.controls,
             "spread": number(spreads[row]),
             "quartiles": [number(value) for value in quartiles[row]],
             "count": len(values),
+            "missing": len(cell) - len(values),
             "strip": _strip(values, quartiles[row], low, high),
         })  # fmt: skip
     chart = c.curves_png(metric)

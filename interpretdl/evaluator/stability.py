@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from .evaluation import Array, Evaluation, flagged
 from .frames import Frames, chosen
 from .removal import area
 
-__all__ = ["Continuity", "Selectivity", "SensitivityMax", "translated"]
+__all__ = ["Continuity", "Selectivity", "SensitivityMax", "check_ball", "neighbours", "translated"]
 
 _MONTAVON = "Montavon, Samek, Müller: Methods for Interpreting and Understanding DNNs, 2018"
 _MONTAVON_URL = "https://arxiv.org/abs/1706.07979"
@@ -29,6 +30,26 @@ def _norm(values: Array, order: int) -> Array:
     flat = values.reshape(len(values), -1).astype(np.float64)
     norms: Array = np.linalg.norm(flat, order, axis=1)
     return norms
+
+
+def check_ball(radius: float, n_samples: int) -> None:
+    """Raise InputError where there is no such ball, or no point in it."""
+    counts(n_samples=n_samples)
+    if not 0 < radius <= 100:
+        raise InputError(f"radius must be above 0 and at most 100; got {radius}")
+
+
+def neighbours(case: Case, radius: float, n_samples: int, seed: int) -> Iterator[Array]:
+    """The images moved to points drawn uniformly in a ball, like x, one batch for each sample.
+
+    Args:
+        radius: of the ball (largest change of any value), a share of the image's range.
+    """
+    draws = [np.random.default_rng([seed, int(row)]) for row in case.rows]
+    reach = [radius * float(np.ptp(one)) for one in case.x]
+    for _ in range(n_samples):
+        noise = [rng.uniform(-r, r, case.x.shape[1:]) for rng, r in zip(draws, reach, strict=True)]
+        yield (case.x + np.stack(noise)).astype(case.x.dtype)
 
 
 def translated(x: Array, shift: int, axis: int) -> Array:
@@ -146,21 +167,12 @@ class SensitivityMax(Evaluator):
     seed: int = 0
 
     def check(self) -> None:
-        counts(n_samples=self.n_samples)
-        if not 0 < self.radius <= 100:
-            raise InputError(f"radius must be above 0 and at most 100; got {self.radius}")
+        check_ball(self.radius, self.n_samples)
 
     def evaluate_case(self, case: Case) -> Evaluation:
-        draws = [np.random.default_rng([self.seed, int(row)]) for row in case.rows]
-        reach = [self.radius * float(np.ptp(one)) for one in case.x]
         changes = np.empty((len(case.x), self.n_samples))
         with progress_bar(self.n_samples, "sensitivity", "point") as bar:
-            for j in range(self.n_samples):
-                noise = [
-                    rng.uniform(-r, r, case.x.shape[1:])
-                    for rng, r in zip(draws, reach, strict=True)
-                ]
-                near = (case.x + np.stack(noise)).astype(case.x.dtype)
+            for j, near in enumerate(neighbours(case, self.radius, self.n_samples, self.seed)):
                 changes[:, j] = _norm(case.explain(near) - case.values, 2)
                 bar.update()
         if self.normalize:

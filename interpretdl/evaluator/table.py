@@ -8,12 +8,15 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .bootstrap import FEWEST, interval, is_worse
 from .evaluation import Evaluation, better
+from .panels import colours_of, curves_of, figure_of
 from .report import comparison_page, number
 from .thumbnails import Thumbnails
 
@@ -21,9 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Comparison"]
-
-_FEW = 10  # methods, in colours that are easily told apart
-_IN_PANEL = 8  # methods, so that a legend leaves room for the curves
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,7 @@ class Comparison:
         maps: {method: Thumbnails}, its maps of these. A method whose cells were read from a file
             that has no maps is not in it.
         facts: model, number and size of the pictures, date and versions, for the report.
+        controls: which of the methods are controls, maps that know no model.
     """
 
     methods: tuple[str, ...]
@@ -50,6 +51,7 @@ class Comparison:
     pictures: tuple[bytes, ...] = ()
     maps: dict[str, Thumbnails] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
+    controls: tuple[str, ...] = ()
 
     def __getitem__(self, cell: tuple[str, str]) -> Evaluation:
         return self.cells[cell]
@@ -73,6 +75,19 @@ class Comparison:
             lambda known: np.percentile(known, (25, 50, 75)) if known.size else [np.nan] * 3
         )
 
+    def counts(self) -> NDArray[np.int64]:
+        """How many images have a value, int64 [methods, metrics]."""
+        return self._of_each(lambda known: known.size).astype(np.int64)
+
+    def interval(self) -> NDArray[np.float64]:
+        """Bootstrap interval of the mean at 95 %, float64 [methods, metrics, 2]; NaN where fewer
+        than two images have a value. See `interpretdl.evaluator.bootstrap.interval`."""
+        return self._bounds.copy()
+
+    @cached_property
+    def _bounds(self) -> NDArray[np.float64]:
+        return self._of_each(interval)
+
     def _of_each(self, function: Callable[[NDArray[Any]], Any]) -> NDArray[np.float64]:
         """A function of each cell's values that are numbers."""
         cells = [
@@ -85,13 +100,72 @@ class Comparison:
         return self.cells[self.methods[0], metric].higher_is_better
 
     def best(self, metric: str) -> tuple[str, ...]:
-        """The methods whose mean is best; several when they are equal, none when all are NaN."""
+        """The methods whose mean is best; several when they are equal, none when all are NaN.
+
+        Controls do not count.
+        """
         column = self.table()[:, self.metrics.index(metric)]
-        known = column[np.isfinite(column)]
-        if not known.size:
+        means = {
+            name: mean
+            for name, mean in zip(self.methods, column, strict=True)
+            if np.isfinite(mean) and name not in self.controls
+        }
+        if not means:
             return ()
-        top = known.max() if self.higher_is_better(metric) else known.min()
-        return tuple(name for name, mean in zip(self.methods, column, strict=True) if mean == top)
+        top = (max if self.higher_is_better(metric) else min)(means.values())
+        return tuple(name for name, mean in means.items() if mean == top)
+
+    def leaders(self, metric: str) -> tuple[str, ...]:
+        """The rows that cannot be told from the best method, which is one of them; in bold.
+
+        The others are worse: a paired bootstrap over the images that both have a value for gives an
+        interval of the mean difference, at 95 %, that does not hold zero. With fewer than six such
+        images nothing can be told. A control among them means that the metric does not tell the
+        methods from maps that know no model.
+        """
+        return self._leaders[metric]
+
+    @cached_property
+    def _leaders(self) -> dict[str, tuple[str, ...]]:
+        found = {}
+        for column, metric in enumerate(self.metrics):
+            best, means = self.best(metric), self.table()[:, column]
+            found[metric] = tuple(
+                name
+                for name, mean in zip(self.methods, means, strict=True)
+                if best and np.isfinite(mean) and not self._is_worse(name, best[0], metric)
+            )
+        return found
+
+    def _is_worse(self, name: str, best: str, metric: str) -> bool:
+        values, others = self.cells[name, metric].values, self.cells[best, metric].values
+        return name != best and is_worse(values, others, self.higher_is_better(metric))
+
+    @property
+    def told(self) -> str:
+        """What is said by the mark of `leaders`."""
+        n = len(self.cells[self.methods[0], self.metrics[0]])
+        if n < FEWEST:
+            pictures = "one picture" if n == 1 else f"{n} pictures"
+            return f"not worse than the best, as far as {pictures} can tell; it takes {FEWEST}"
+        return "cannot be told from the best at 95 % (paired bootstrap over pictures)"
+
+    def notes(self, mark: str = "*") -> list[str]:
+        """What the numbers of the table are, in sentences.
+
+        Args:
+            mark: how `leaders` are marked.
+        """
+        n, flags = len(self.cells[self.methods[0], self.metrics[0]]), len(self.flags())
+        spread = "; ± standard deviation" if n > 1 else ""
+        lines = [f"n = {n}{spread}; {mark}: {self.told}."]
+        if flags:
+            lines.append(
+                f"{flags} value{' is' if flags == 1 else 's are'} missing; n is how many are there."
+            )
+        if self.controls:
+            lines.append(f"Controls, maps that know no model: {', '.join(self.controls)}.")
+        return lines
 
     def heads(self) -> list[str]:
         """A head for each metric, with its direction."""
@@ -107,33 +181,65 @@ class Comparison:
 
     def __str__(self) -> str:
         heads = ["method", *self.heads()]
-        lines = [heads] + [
-            [name, *map(number, row)] for name, row in zip(self.methods, self.table(), strict=True)
-        ]
+        cells = [[self._cell(cell) for cell in row] for row in self._rows()]
+        lines = [heads, *([name, *row] for name, row in zip(self.methods, cells, strict=True))]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = [
             "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) for line in lines
         ]
-        return "\n".join(row.rstrip() for row in rows)
+        return "\n".join([*(row.rstrip() for row in rows), *self.notes()])
+
+    def _rows(self) -> list[list[tuple[str, bool, str]]]:
+        """For each row its cells: the mean, whether it is in the lead, and in words the spread, and
+        n where values are missing."""
+        means, spreads, counts = self.table(), self.spread(), self.counts()
+
+        def cell(row: int, column: int) -> tuple[str, bool, str]:
+            method, metric = self.methods[row], self.metrics[column]
+            spread, n = spreads[row, column], counts[row, column]
+            more = "" if math.isnan(spread) else f" ± {number(spread, 2)}"
+            more += "" if n == len(self[method, metric]) else f" (n = {n})"
+            return number(means[row, column]), method in self.leaders(metric), more
+
+        columns = range(len(self.metrics))
+        return [[cell(row, column) for column in columns] for row in range(len(self.methods))]
+
+    @staticmethod
+    def _cell(cell: tuple[str, bool, str]) -> str:
+        mean, leads, more = cell
+        return mean.rjust(7) + ("*" if leads else " ") + more
 
     def __repr__(self) -> str:
         return f"<Comparison of {len(self.methods)} methods by {', '.join(self.metrics)}>"
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the means: a head with the directions, and a row for each method.
+        """Write a head with the directions, and a row for each method.
+
+        First the means of all metrics; then for each metric "in the lead" (1 or 0, see `leaders`),
+        "sd", "low" and "high" (the interval of the mean), "n" (images with a value) and "flagged"
+        (images without).
 
         Raises:
             ResourceError: it cannot be written.
         """
         from ..data_processor.files import atomic_path, check_writable, encodable
 
+        more = ("in the lead", "sd", "low", "high", "n", "flagged")
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["method", *self.heads()])
-        for name, row in zip(self.methods, self.table(), strict=True):
-            writer.writerow(
-                [name, *("" if math.isnan(mean) else repr(float(mean)) for mean in row)]
-            )
+        writer.writerow(
+            ["method", *self.heads(), *(f"{m}: {each}" for m in self.metrics for each in more)]
+        )
+        table, spread, bounds, counts = (
+            self.table(), self.spread(), self.interval(), self.counts()
+        )  # fmt: skip
+        for row, name in enumerate(self.methods):
+            line: list[str] = [name, *map(_exact, table[row])]
+            for column, metric in enumerate(self.metrics):
+                line += [str(int(name in self.leaders(metric)))]
+                line += map(_exact, (spread[row, column], *bounds[row, column]))
+                line += [str(counts[row, column]), str(len(self.cells[name, metric].flags))]
+            writer.writerow(line)
         with atomic_path(check_writable(path, (".csv",))) as temporary:
             temporary.write_text(encodable(text.getvalue()), encoding="utf-8")
 
@@ -159,68 +265,21 @@ class Comparison:
             temporary.write_text(page, encoding="utf-8")
 
     def plot(self) -> Figure:
-        """One panel for each metric: the methods' mean curves where it has any, else bars.
+        """One panel for each metric: the methods' mean curves where it has any, else bars with the
+        interval of the mean. Names in bold are those of `leaders`; n is the number of images.
 
         Returns:
             a matplotlib Figure, which pyplot does not know.
         """
-        from ..data_processor.canvas import Canvas, write_text
-
-        columns = min(3, len(self.metrics))
-        lines = -(-len(self.metrics) // columns)
-        figure = Canvas(figsize=(4.4 * columns, 3.2 * lines), layout="constrained")
-        panels = figure.subplots(lines, columns, squeeze=False).ravel()
-        for panel in panels[len(self.metrics) :]:
-            panel.set_axis_off()
-        for axes, metric in zip(panels, self.metrics):  # noqa: B905  # panels may be left over
-            self._panel(axes, metric)
-            write_text(
-                axes.set_title, better(self.higher_is_better(metric)), 40, metric, fontsize="small"
-            )
-        return figure
-
-    def _panel(self, axes: Any, metric: str) -> None:
-        cells = [self.cells[method, metric] for method in self.methods]
-        means = [cell.mean for cell in cells]
-        drawn, colours = False, self.colours()
-        for i, (method, cell) in enumerate(zip(self.methods, cells, strict=True)):
-            for dash, rows in zip(("-", "--", ":"), cell.curves.values()):  # noqa: B905  # first three
-                if np.isfinite(rows).any():
-                    drawn = True
-                    axes.plot(
-                        cell.axis, _mean_curve(rows), dash, color=colours[i],
-                        label=_drawn(method) if dash == "-" else None,
-                    )  # fmt: skip
-                    axes.set_xlabel(cell.axis_label, fontsize="small")
-                    if cell.ticks:
-                        names = [_drawn(name) for name in cell.ticks]
-                        axes.set_xticks(cell.axis, names, rotation=90, fontsize="xx-small")
-        if drawn:
-            beside = {"bbox_to_anchor": (1.01, 1), "loc": "upper left"}
-            axes.legend(fontsize="x-small", **(beside if len(cells) > _IN_PANEL else {}))
-            return
-        axes.barh(range(len(cells)), np.nan_to_num(means), color=colours)
-        axes.set_yticks(range(len(cells)), map(_drawn, self.methods), fontsize="small")
-        axes.invert_yaxis()
+        return figure_of(self)
 
     def colours(self) -> list[str]:
-        """The colour of each method in figures, as "#1f77b4"."""
-        from matplotlib import colormaps
-        from matplotlib.colors import to_hex
-
-        drawn = colormaps["tab10" if len(self.methods) <= _FEW else "tab20"]
-        return [to_hex(drawn(i % drawn.N)) for i in range(len(self.methods))]
+        """The colour of each method in figures, as "#1f77b4"; controls are grey."""
+        return colours_of(self)
 
     def curves_png(self, metric: str) -> bytes | None:
         """The panel of a metric as a PNG file; None where it has no curves."""
-        from ..data_processor.canvas import Canvas, png_of
-
-        cells = [self.cells[method, metric] for method in self.methods]
-        if not any(np.isfinite(rows).any() for cell in cells for rows in cell.curves.values()):
-            return None
-        figure = Canvas(figsize=(5.2, 3.4), layout="constrained")
-        self._panel(figure.subplots(), metric)
-        return png_of(figure, dpi=120)
+        return curves_of(self, metric)
 
     def _repr_html_(self) -> str:
         import html
@@ -228,25 +287,17 @@ class Comparison:
         from ..data_processor.files import encodable
 
         lines = ["".join(f"<th>{html.escape(head)}</th>" for head in ["method", *self.heads()])]
-        best = {metric: self.best(metric) for metric in self.metrics}
-        for method, means, spreads in zip(self.methods, self.table(), self.spread(), strict=True):
-            cells = [html.escape(method)]
-            for metric, mean, spread in zip(self.metrics, means, spreads, strict=True):
-                shown = f"<b>{number(mean)}</b>" if method in best[metric] else number(mean)
-                cells.append(shown + ("" if math.isnan(spread) else f" ± {number(spread, 2)}"))
+        for method, row in zip(self.methods, self._rows(), strict=True):
+            name = html.escape(method)
+            cells = [f"<i>{name}</i>" if method in self.controls else name]
+            cells += [(f"<b>{mean}</b>" if leads else mean) + more for mean, leads, more in row]
             lines.append("".join(f"<td>{cell}</td>" for cell in cells))
+        notes = html.escape(" ".join(self.notes("bold")))
+        lines.append(f'<td colspan="{1 + len(self.metrics)}">{notes}</td>')
         rows = "".join(f"<tr>{line}</tr>" for line in lines)
         return encodable(f'<table class="tex2jax_ignore mathjax_ignore">{rows}</table>')
 
 
-def _drawn(name: str) -> str:
-    """A name as matplotlib's own texts take it, which read formulas between dollars."""
-    from ..data_processor.canvas import drawable
-
-    return drawable(name)[0].replace("$", r"\$")
-
-
-def _mean_curve(rows: NDArray[Any]) -> NDArray[Any]:
-    known = rows[np.isfinite(rows).any(axis=1)]
-    masked: NDArray[Any] = np.ma.masked_invalid(known).mean(axis=0).filled(np.nan)
-    return masked
+def _exact(value: float) -> str:
+    """A number for CSV, nothing for what is none."""
+    return repr(float(value)) if math.isfinite(value) else ""

@@ -82,8 +82,8 @@ class ExtremalPerturbationInterpreter(Interpreter):
                 taken out and the score is to be low.
             fill: what stands where the image is taken out: None, the image under a Gaussian, the
                 wider the less is kept, in 8 levels, as published; or what other methods have (not
-                "inpaint"): "mean", the image's mean of each channel; "blur"; "black"; a number or
-                an array, of the network's inputs; or another picture, uint8 [H, W, C].
+                "inpaint" and "road"): "mean", the image's mean of each channel; "blur"; "black"; a
+                number or an array, of the network's inputs; or another picture, uint8 [H, W, C].
             mirror: look at the image and the mask mirrored in every other step, as published; for
                 networks to which left and right are not alike give False.
 
@@ -98,7 +98,7 @@ class ExtremalPerturbationInterpreter(Interpreter):
         shares = _shares(areas)
         base = None if fill is None else Imputer(x, fill, self.preprocessing).base
         if fill is not None and base is None:
-            raise InputError("fill='inpaint' fills no part of a pixel; give another fill")
+            raise InputError(f"fill={fill!r} fills no part of a pixel; give another fill")
         smooth = SmoothMasks(x.shape[2], x.shape[3])
         outputs = self.probe.logits(x)
         target = settled(target, outputs)

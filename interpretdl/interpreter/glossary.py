@@ -27,9 +27,9 @@ Args:
         inputs that are no pictures each number.
     fill: what stands where something was taken out: "mean", the image's mean of each channel;
         "region_mean", the region's; "blur", the blurred image; "inpaint", what surrounds the gap
-        continued into it (slow); "black"; a number or an array, in the network's units; or another
-        picture of the same size, uint8 [H, W, C]. For texts the token that `TextPreprocessing`
-        says, or another's id.
+        continued into it (slow); "road", linear interpolation with a little noise (slow); "black";
+        a number or an array, in the network's units; or another picture of the same size, uint8
+        [H, W, C]. For texts the token that `TextPreprocessing` says, or another's id.
     evaluations: most runs of the model for each image.
     layer: a layer's name: attribute to what it gives ("name:input": to what goes into it) in place
         of the input.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..perturbation import Fill, Imputer
+from ..perturbation import FROM_AROUND, Fill, Imputer
 from ..progress import progress_bar
 from ..registry import register
 from ..targets import TargetLike, scores_of, settled, take
@@ -73,8 +73,8 @@ class OcclusionInterpreter(Interpreter):
                 sliding_window_shapes is given, else half a window.
             baselines: what stands in the window: None, 0 (the network's input, for most models
                 about the mean colour); "mean", the image's mean of each channel; "blur"; "inpaint"
-                (slow); "black"; a number or an array, of the network's inputs; or another picture,
-                uint8 [H, W, C].
+                and "road" (slow); "black"; a number or an array, of the network's inputs; or
+                another picture, uint8 [H, W, C].
             perturbations_per_eval: at most so many images in one run of the model. None or 1: as
                 many as pay and fit in memory. The values do not depend on it.
 
@@ -90,10 +90,11 @@ class OcclusionInterpreter(Interpreter):
         most = 1 if perturbations_per_eval is None else perturbations_per_eval
         counts(perturbations_per_eval=most)
         windows = _Windows(x.shape[1:], sliding_window_shapes, strides)
-        if isinstance(baselines, str) and baselines == "inpaint" and not windows.whole_channels:
+        around = isinstance(baselines, str) and baselines in FROM_AROUND
+        if around and not windows.whole_channels:
             raise InputError(
-                "baselines='inpaint' fills all channels at once; give windows of all channels, or "
-                "another baseline"
+                f"baselines={baselines!r} fills all channels at once; give windows of all "
+                "channels, or another baseline"
             )
         preprocessing = self.preprocessing if x.ndim == 4 else None
         blank = 0.0 if self._blank is None else self._blank

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..perturbation import Estimate, Fill, Game
+from ..perturbation import FROM_AROUND, Estimate, Fill, Game
 from ..preprocessing import whole_number
 from ..registry import register
 from ..targets import TargetLike
@@ -89,7 +89,7 @@ class RISEInterpreter(RegionMethod):
             InputError: options out of their range, a fill that does not fit or that is made for
                 whole regions.
         """
-        if isinstance(fill, str) and fill in ("region_mean", "inpaint"):
+        if isinstance(fill, str) and fill in ("region_mean", *FROM_AROUND):
             raise InputError(
                 f"fill={fill!r} fills whole regions, and the masks of rise have none; give another"
             )

@@ -11,13 +11,16 @@ from ..data_processor.arrays import in_range
 from ..data_processor.blur import blurred
 from ..errors import InputError
 from ..preprocessing import Preprocessing
+from .linear import interpolated
 
-__all__ = ["Fill", "FillName", "Imputer"]
+__all__ = ["FROM_AROUND", "Fill", "FillName", "Imputer"]
 
 Array = NDArray[Any]
-FillName = Literal["mean", "region_mean", "blur", "inpaint", "black"]
+FillName = Literal["mean", "region_mean", "blur", "inpaint", "road", "black"]
 Fill = FillName | float | Array
 """What stands where something was taken out, see `Imputer`."""
+FROM_AROUND = ("inpaint", "road")
+"""Fills that depend on what is left, and fill all channels of a pixel at once."""
 
 
 class Imputer:
@@ -28,15 +31,17 @@ class Imputer:
         fill: "mean", each image's mean of each channel; "region_mean", each region's; "blur", the
             image under a Gaussian with σ a twentieth of its short edge (at least 1); "inpaint",
             what surrounds the gap, continued smoothly into it (biharmonic, by scikit-image; slow,
-            some tenths of a second for each perturbed image); "black", the network's input for a
-            black pixel; a number or an array that broadcasts to x; or another picture, uint8
-            [H, W, C]. Names are for pictures alone.
+            some tenths of a second for each perturbed image); "road", the weighted mean of its
+            neighbours for each missing pixel, with a little noise (`linear.interpolated`; up to
+            some tenths of a second too); "black", the network's input for a black pixel; a number
+            or an array that broadcasts to x; or another picture, uint8 [H, W, C]. Names are for
+            pictures alone.
         preprocessing: how pictures become x; None where that is not known, or x are no pictures.
         regions: for "region_mean", those of each image, int64 [H, W].
 
     Attributes:
-        base: float like x, what stands in the place of all of it. None for "inpaint", where that
-            depends on what is left.
+        base: float like x, what stands in the place of all of it. None for "inpaint" and "road",
+            where that depends on what is left.
 
     Raises:
         InputError: an array that does not fit, numbers that are not finite, or a name that needs
@@ -51,9 +56,11 @@ class Imputer:
         regions: list[NDArray[np.int64]] | None = None,
     ) -> None:
         self.x = x
-        self.base = None if _is(fill, "inpaint") else _base(x, fill, preprocessing, regions)
+        self._fill = fill
+        around = isinstance(fill, str) and fill in FROM_AROUND
+        self.base = None if around else _base(x, fill, preprocessing, regions)
         if self.base is None and x.ndim != 4:
-            raise InputError("fill='inpaint' is for pictures; give a number or an array")
+            raise InputError(f"fill={fill!r} is for pictures; give a number or an array")
 
     def images(self, owner: NDArray[np.int64], keep: Array) -> Array:
         """Items with parts taken out, like x.
@@ -64,12 +71,12 @@ class Imputer:
                 [m, H, W], or [m, ...] that broadcasts to the items [m, C, H, W] from the right.
 
         Raises:
-            InputError: floats, with "inpaint".
+            InputError: floats, with "inpaint" or "road".
         """
         x = self.x[owner]
         keep = keep.reshape(len(keep), *[1] * (x.ndim - keep.ndim), *keep.shape[1:])
         if self.base is None:
-            return _inpainted(x, keep)
+            return self._from_around(x, keep)
         base = self.base[owner]
         if keep.dtype == bool:
             return np.asarray(np.where(keep, x, base))
@@ -81,9 +88,13 @@ class Imputer:
             return self.base
         return np.broadcast_to(self.x.mean(axis=(2, 3), keepdims=True), self.x.shape)
 
-
-def _is(fill: Fill, name: FillName) -> bool:
-    return isinstance(fill, str) and fill == name
+    def _from_around(self, x: Array, keep: Array) -> Array:
+        if keep.dtype != bool:
+            raise InputError(
+                f"fill={self._fill!r} takes out all of a region or nothing; give another fill"
+            )
+        kept = np.broadcast_to(keep, (len(x), 1, *x.shape[2:]))[:, 0]
+        return interpolated(x, kept) if self._fill == "road" else _inpainted(x, kept)
 
 
 def _base(
@@ -147,16 +158,15 @@ def _region_means(image: Array, regions: NDArray[np.int64]) -> Array:
     return np.asarray(means, image.dtype)
 
 
-def _inpainted(x: Array, keep: Array) -> Array:
+def _inpainted(x: Array, keep: NDArray[np.bool_]) -> Array:
+    """Pictures [m, C, H, W] of which `keep` [m, H, W] is left."""
     from skimage.restoration import inpaint_biharmonic
 
-    if keep.dtype != bool:
-        raise InputError("fill='inpaint' takes out all of a region or nothing; give another fill")
     images = x.copy()
-    for image, kept in zip(images, np.broadcast_to(keep, (len(x), 1, *x.shape[2:])), strict=True):
+    for image, kept in zip(images, keep, strict=True):
         if not kept.any():
             image[:] = image.mean(axis=(1, 2), keepdims=True)
         elif not kept.all():
             # It clips to the range of what is known, so scales do not matter.
-            image[:] = inpaint_biharmonic(image.astype(np.float64), ~kept[0], channel_axis=0)
+            image[:] = inpaint_biharmonic(image.astype(np.float64), ~kept, channel_axis=0)
     return images

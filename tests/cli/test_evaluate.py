@@ -53,9 +53,10 @@ def test_a_table_of_methods_by_metrics(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split("  ")[0] == "method"
     assert [line.split()[0] for line in lines[1:3]] == ["gradient", "grad_cam"]
-    assert lines[3:] == ["Wrote out.csv", "Wrote out.html"]
+    assert lines[3].startswith("n = 1; *: ")
+    assert lines[4:] == ["Wrote out.csv", "Wrote out.html"]
     rows = list(csv.reader((here / "out.csv").read_text().splitlines()))
-    assert [len(row) for row in rows] == [3, 3, 3]
+    assert [len(row) for row in rows] == [15, 15, 15]  # two means, and six more of each metric
     assert "<table>" in (here / "out.html").read_text()
     content = json.loads((here / "out.json").read_text())
     assert content["settings"]["metrics"]["deletion"]["steps"] == 4
@@ -66,6 +67,14 @@ def test_a_table_of_methods_by_metrics(
     assert capsys.readouterr().out == ""
     assert run(*command, "--option", "deletion.steps=3") == 2
     assert "out.json was made with other settings of deletion" in capsys.readouterr().err
+
+
+def test_controls(here: Path, picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--metric", "sparseness", "--controls"]
+    assert run(picture, "--model", "measured:small", *options) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:5]] == ["grad_cam", "random", "centre", "sobel"]
+    assert "Controls" in lines[-1]
 
 
 @pytest.mark.filterwarnings("always::interpretdl.errors.InterpretWarning")

@@ -111,5 +111,6 @@ def test_the_default_of_files(file: str, toy: Any) -> None:
 def test_evaluators_take_the_same_arrays(toy: Any) -> None:
     model, picture = toy(), PICTURES[:1]
     values = it.GradientInterpreter(model).interpret(picture, visual=False)
-    found = it.DeletionInsertion(model, "cpu").evaluate(picture, values, resize_to=224)
+    with pytest.warns(it.InterpretWarning, match="as InterpretDL does"):
+        found = it.DeletionInsertion(model, "cpu").evaluate(picture, values, resize_to=224)
     np.testing.assert_array_equal(found["deletion_images"][0], picture[0])

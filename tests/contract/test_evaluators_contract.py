@@ -14,7 +14,7 @@ from interpretdl.registry import EVALUATORS, register_evaluator
 from interpretdl.testing import EVALUATOR_CHECKS, check_evaluator, small_network
 
 # Given to the evaluators that have the option.
-SMALL = {"steps": 5, "n_samples": 8, "max_shift": 4}
+SMALL = {"steps": 5, "n_samples": 8, "max_shift": 4, "patch": 4}
 
 
 @pytest.mark.parametrize("check", EVALUATOR_CHECKS)

@@ -52,7 +52,7 @@ def test_the_table_holds_what_each_evaluator_gives_alone(toy: Toy, x: Any) -> No
     assert table.best("deletion") == (table.methods[lowest],)
     assert table.sources == ("input 0", "input 1")
     assert "deletion (lower is better)" in str(table).splitlines()[0]
-    assert len(str(table).splitlines()) == 3
+    assert len(str(table).splitlines()) == 4  # with a line of what the marks mean
     assert repr(table) == "<Comparison of 2 methods by deletion, sparseness>"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from interpretdl import evaluator as ev
-from interpretdl.errors import InputError
+from interpretdl.errors import InputError, InterpretWarning
 from interpretdl.evaluator.compat import as_heat
+from interpretdl.interpreter import GradientInterpreter
 from interpretdl.preprocessing import IMAGENET
 from interpretdl.probe import Probe
 
@@ -161,13 +163,26 @@ def test_infidelity_against_a_plain_loop(toy: Toy) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 3, 6, 7), (3, 6, 7), (1, 1, 6, 7), (1, 6, 7), (6, 7)])
 def test_maps_of_one_picture(shape: tuple[int, ...]) -> None:
-    """Sizes are summed over channels; a single one keeps its signs."""
+    """Sizes are summed over channels, which is said; a single one keeps its signs."""
     values = np.random.default_rng(0).normal(size=shape)
     channels = values.reshape(-1, 6, 7)
-    expected = abs(channels).sum(axis=0) if len(channels) > 1 else channels[0]
-    found = as_heat(values, (6, 7))
+    several = len(channels) > 1
+    expected = abs(channels).sum(axis=0) if several else channels[0]
+    said = pytest.warns(InterpretWarning, match="sizes") if several else contextlib.nullcontext()
+    with said:
+        found = as_heat(values, (6, 7))
     assert found.shape == (1, 6, 7)
     np.testing.assert_allclose(found[0], expected, rtol=1e-5)
+
+
+def test_an_explanation_knows_its_signs(toy: Toy) -> None:
+    x = np.random.default_rng(0).normal(size=(1, 3, 12, 14)).astype("float32")
+    method = GradientInterpreter(toy())
+    for times_input in (False, True):
+        explanation = method.explain(x, times_input=times_input)
+        found = as_heat(explanation, (12, 14))
+        values = explanation.values[0] if times_input else abs(explanation.values[0])
+        np.testing.assert_allclose(found[0], values.sum(axis=0), rtol=1e-5, atol=1e-7)
 
 
 def test_localization() -> None:

@@ -189,7 +189,9 @@ def test_monotonicity_of_several_images() -> None:
     model = grey([[4, 3, -0.5, 1], [0] * 4])
     for tolerance, share in ((1e-6, 0.75), (0.1, 1.0)):  # one fall by .5 of a range of 7.5
         evaluator = ev.Monotonicity(model, fill=0.0, gradient_of="logit", tolerance=tolerance)
-        assert evaluator.measure(x, heat, 0).values.tolist() == [share, share]
+        found = evaluator.measure(x, heat, 0)
+        assert found.parts["share"].tolist() == [share, share]
+        assert found.values.tolist() == [share == 1] * 2
 
 
 def test_selectivity_where_there_are_fewer_patches_than_steps() -> None:

@@ -107,7 +107,8 @@ def test_monotonicity_by_hand() -> None:
     # 0, 1, -1, 2, 6: one of four steps falls
     falling = ev.Monotonicity(linear([4, 3, -2, 1], 0 * W), **LOGIT).measure(ONES, MAP, labels=0)
     assert falling.curves["insertion, least first"].tolist() == [[0, 1, -1, 2, 6]]
-    assert falling.values.tolist() == [0.75]
+    assert falling.values.tolist() == [0]
+    assert falling.parts["share"].tolist() == [0.75]
 
 
 def test_infidelity_by_hand() -> None:

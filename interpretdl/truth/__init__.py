@@ -1,0 +1,23 @@
+"""Truth: problems whose explanation is known, and how well methods explain them."""
+
+from .agreement import Agreement, judge
+from .measures import MEASURES
+from .planted import closed_form
+from .run import QUICK, SLOW, run
+from .suite import Problem
+from .suites import SUITES
+from .table import Finding, TruthTable
+
+__all__ = [
+    "MEASURES",
+    "QUICK",
+    "SLOW",
+    "SUITES",
+    "Agreement",
+    "Finding",
+    "Problem",
+    "TruthTable",
+    "closed_form",
+    "judge",
+    "run",
+]
