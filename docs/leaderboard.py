@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ a grade stands its 95 % interval, for other pictures of the same problems. **Bol
 cannot be told from the best of the column. *3 of 11*: the method explains only three of the eleven
 problems, and refuses the networks of the others; its grade is of these three. A dash: it refuses
 all of them. *Parts, in order* is another measure, the rank correlation of the relevance of a
-creature's parts with their importance. Methods are in the order of the mean of the four grades.
+creature's parts with their importance. Methods are in the order of the mean of the four grades;
+those that refuse a whole suite come last.
 
 `python docs/leaderboard.py` makes this page; `interpretdl truth` prints such a table in two
 minutes. {machine}
@@ -58,19 +60,31 @@ explained six pictures of each problem.
 ## Do evaluators agree with the truth?
 
 [Evaluators](evaluators.md) judge maps of networks of which the truth is not known. Here they judge
-maps of the planted networks, and the table says whether they rank methods as the truth does:
-Spearman's rank correlation over {methods} methods and controls of the evaluator's mean value with
-the mean relevance mass, mean over {problems} problems. 1 is the same order, 0 no relation, −1 the
-order backwards. The interval is for other pictures and other methods.
+maps of these networks, and the table says whether they rank methods as the truth does: Spearman's
+rank correlation over {methods} methods and controls of the evaluator's mean value with the mean
+relevance mass, mean over {problems} problems. 1 is the same order, 0 no relation, −1 the order
+backwards. The interval is for other pictures and other methods.
 
 | evaluator | agreement | 95 % interval |
 |---|---|---|
 """
 AFTER = """
-The problems are {names}. Evaluators with
-a low number need not be wrong: whether a map is sparse, changes with the weights or changes little
-with the picture is worth knowing, and is another question than where the evidence lies. Evaluators
-that are given masks or boxes are not in the table, because here these are the truth itself.
+The problems are
+{names}.
+
+- **Sparseness and complexity know no network**, and agree because the evidence is small in most
+  of these problems, so that a map of few pixels has more of it. A single pixel at a random place
+  would be best of all. Do not choose a method by them.
+- Of those that run the network, the ones that take out **many sets of parts** and compare
+  amounts (`local_fidelity`, `sensitivity_n`) agree most. Those that take out pixels in one order
+  (`deletion`, `insertion`, `perturbation`, `road`) agree too, within each other's intervals.
+- **Stability** (`continuity`, `sensitivity_max`, `local_lipschitz`, the relative ones) has
+  nothing to do with where the evidence lies: a map that never changes is the best. It is worth
+  knowing for itself.
+- **`monotonicity`** ranks by chance or backwards; its [section](evaluators.md) says why.
+
+Evaluators that are given masks or boxes are not in the table, because here these are the truth
+itself.
 """
 ADVICE = """
 - **A trained convolutional network**: `lrp` has the most relevance on what the networks use, in
@@ -155,21 +169,23 @@ def _round(value: float, digits: int = 4) -> float | None:
 
 
 def order(numbers: dict[str, Any]) -> list[str]:
-    """Methods by their mean grade over the suites that they explain, best first."""
+    """Methods by their mean grade, best first; those that refuse a whole suite after the others."""
     means = {
         name: np.mean([s[name][0] for s in numbers["suites"].values() if s[name][0] is not None])
         for name in numbers["seconds"]
         if any(s[name][0] is not None for s in numbers["suites"].values())
     }
-    return sorted(means, key=lambda name: (-means[name], name))
+    refused = {
+        name: any(rows[name][0] is None for rows in numbers["suites"].values()) for name in means
+    }
+    return sorted(means, key=lambda name: (refused[name], -means[name], name))
 
 
 def page(numbers: dict[str, Any]) -> str:
     """leaderboard.md."""
     of = numbers["machine"]
-    about = (
-        f"interpretdl {of['interpretdl']}, Paddle {of['Paddle']}, one thread of {of['processor']}."
-    )
+    paddle, processor = of["Paddle"].split(", ")[0], of["processor"].split(";")[0]
+    about = f"interpretdl {of['interpretdl']}, Paddle {paddle}, one thread of {processor}."
     text = HEAD.format(machine=about)
     heads = ("method", *SUITES, "parts, in order", "ms a picture")
     text += f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|\n"
@@ -180,15 +196,19 @@ def page(numbers: dict[str, Any]) -> str:
         shown = f"*{name}*" if control else f"[`{name}`](methods/{name}.md)"
         order_of_parts = numbers["correlations"][name]
         cells.append("–" if order_of_parts is None else f"{order_of_parts:.2f}".replace("-", "−"))
-        text += f"| {shown} | {' | '.join(cells)} | {1000 * seconds:.3g} |\n"
+        text += f"| {shown} | {' | '.join(cells)} | {_milliseconds(seconds)} |\n"
     found = numbers["agreement"]
     text += BETWEEN.format(
         advice=ADVICE, methods=len(found["methods"]), problems=len(found["problems"])
     )
     for row in found["rows"]:
         text += f"| `{row['evaluator']}` | {agreement_cell(row, ' | ')} |\n"
-    names = ", ".join(f"`{name}`" for name in found["problems"])
+    names = textwrap.fill(", ".join(f"`{name}`" for name in found["problems"]), 98)
     return text + AFTER.format(names=names)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.2g}" if seconds < 0.01 else f"{1000 * seconds:,.0f}"
 
 
 def _cell(
