@@ -1,7 +1,8 @@
 """The leaderboard: methods held against what is known, and evaluators held against the methods.
 
-    python docs/leaderboard.py               # everything, some 20 minutes; writes docs/
-    python docs/leaderboard.py --from-json   # the pages and the chart again, from the numbers
+    python docs/leaderboard.py                     # everything, some 40 minutes; writes docs/
+    python docs/leaderboard.py --part evaluators   # or methods; the others stay as they are
+    python docs/leaderboard.py --from-json         # the pages and the chart, from the numbers
 
 It writes leaderboard.json, leaderboard.md, images/leaderboard.png, and a column of the table in
 evaluators.md.
@@ -14,6 +15,7 @@ import json
 import math
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from interpretdl.data_processor.files import atomic_path
 from interpretdl.registry import EVALUATORS
 
 DOCS = Path(__file__).resolve().parent
+PARTS = ("methods", "evaluators")
 SUITES = ("planted", "trained", "parts", "shortcut")
 SLOW = {"extremal_perturbation": ("extremal_perturbation", {"areas": (0.05,), "steps": 800})}
 FEW = 6
@@ -108,26 +111,27 @@ ADVICE = """
 """.strip()
 
 
-def measure() -> dict[str, Any]:
-    """The numbers of the page."""
+def measure(parts: Sequence[str], before: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of the page; of parts that are not measured those of before."""
     from interpretdl.cli.info import facts
 
     known = dict(facts())
-    found = grades(it.truth.run(None, SUITES))
-    slow = grades(it.truth.run(list(SLOW.values()), SUITES, pictures=FEW))
-    for name, rows in slow["suites"].items():
+    found = dict(before)
+    if "methods" in parts:
+        found |= grades(it.truth.run(None, SUITES))
+        slow = grades(it.truth.run(list(SLOW.values()), SUITES, pictures=FEW))
         for method in SLOW:
-            rows[method][3] = False  # on fewer pictures it cannot be held against the others
-            found["suites"][name][method] = rows[method]
-    for name, rows in slow["problems"].items():
-        found["problems"][name] |= {method: rows[method] for method in SLOW}
-    for part in ("seconds", "correlations"):
-        found[part] |= {method: slow[part][method] for method in SLOW}
-    return {
-        "machine": {name: known[name] for name in ("interpretdl", "Paddle", "processor")},
-        **found,
-        "agreement": it.truth.judge(pictures=6).as_json(),
-    }
+            for name, rows in slow["suites"].items():
+                rows[method][3] = False  # on fewer pictures it cannot be held against the others
+                found["suites"][name][method] = rows[method]
+            for name, rows in slow["problems"].items():
+                found["problems"][name][method] = rows[method]
+            for name in ("seconds", "correlations"):
+                found[name][method] = slow[name][method]
+        found["machine"] = {name: known[name] for name in ("interpretdl", "Paddle", "processor")}
+    if "evaluators" in parts:
+        found["agreement"] = it.truth.judge(pictures=6).as_json()
+    return found
 
 
 def grades(table: Any) -> dict[str, Any]:
@@ -276,13 +280,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--part", choices=PARTS, help="measure only these")
     parser.add_argument("--from-json", action="store_true", help="measure nothing")
     given = parser.parse_args()
     kept = DOCS / "leaderboard.json"
-    if given.from_json:
-        numbers = json.loads(kept.read_text("utf-8"))
-    else:
-        numbers = measure()
+    numbers = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
+    if not given.from_json:
+        numbers = measure([given.part] if given.part else PARTS, numbers)
         with atomic_path(kept) as temporary:
             temporary.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n", "utf-8")
     evaluators = DOCS / "evaluators.md"
