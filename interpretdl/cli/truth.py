@@ -58,7 +58,7 @@ def truth(
         typer.Option(
             "--option",
             metavar="NAME.OPTION=VALUE",
-            help="An option of a method, such as rise.evaluations=2000; may be repeated.",
+            help="An option of a method, with its name before it; may be repeated.",
         ),
     ] = None,
     pictures: Annotated[
