@@ -25,6 +25,7 @@ from ..record import plain
 from ..subject import Subject
 from ..version import __version__
 from .engines import Stop, in_processes, in_this_process
+from .missing import needed
 from .opened import Run, open_run
 from .plan import Explained, Plan, check_explained, check_plan
 from .shard import Job, Maker
@@ -104,6 +105,8 @@ def run(
             missing; a worker ends again and again before it does anything.
         KeyboardInterrupt: after Ctrl-C, once the shards in hand are done; the second is at once.
     """
+    with needed("pyarrow", "runs"):
+        import pyarrow  # noqa: F401
     check_explained(explain)
     entries = check_plan(
         methods, metrics, options,

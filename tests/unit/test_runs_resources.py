@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import interpretdl as it
+from interpretdl import cli
 from tests.small_runs import contents, run, write_pictures
 
 pytest.importorskip("pyarrow")
@@ -111,3 +112,28 @@ def test_a_disk_without_room(poor: str, tmp_path: Path) -> None:
     for each in (found, expected):  # which names the model as it was given
         each.pop("run.json")
     assert found == expected
+
+
+@pytest.mark.parametrize("command", ["run", "report", "diff"])
+def test_without_pyarrow_it_says_what_to_install(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "there").mkdir()
+    for name in ("pyarrow", "pyarrow.parquet", "pyarrow.compute"):
+        monkeypatch.setitem(sys.modules, name, None)
+    arguments = {
+        "run": ["pictures", "--method", "gradient", "--out", "made"],
+        "report": ["there"],
+        "diff": ["there", "there"],
+    }
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([command, *arguments[command]]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "pip install 'interpretdl[runs]'" in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert not (tmp_path / "made").exists()
