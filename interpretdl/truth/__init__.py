@@ -1,9 +1,9 @@
 """Truth: problems whose explanation is known, and how well methods explain them."""
 
 from .agreement import Agreement, judge
+from .grading import QUICK, SLOW, run
 from .measures import MEASURES
 from .planted import closed_form
-from .run import QUICK, SLOW, run
 from .suite import Problem
 from .suites import SUITES
 from .table import Finding, TruthTable

@@ -25,8 +25,8 @@ from ..record import plain
 from ..registry import EVALUATORS
 from ..subject import Subject
 from ..targets import ClassScore
+from .grading import Entry, Given, entries_of, is_pair, problems_of, with_options
 from .measures import measured
-from .run import Entry, Given, entries_of, is_pair, problems_of, with_options
 from .suite import Problem
 
 __all__ = ["METHODS_JUDGED", "PROBLEMS_JUDGED", "Agreement", "judge"]

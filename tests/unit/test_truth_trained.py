@@ -10,9 +10,9 @@ import pytest
 
 import interpretdl as it
 from interpretdl.truth.backgrounds import backgrounds
+from interpretdl.truth.grading import run
 from interpretdl.truth.interventions import Measured, falls
 from interpretdl.truth.networks import PIXELS, convolutional, inputs, logits
-from interpretdl.truth.run import run
 from interpretdl.truth.shapes import DECOYS, KEYS, Shape, draw, scatter, silhouette
 from interpretdl.truth.suite import Problem
 from interpretdl.truth.trained import keys_pictures, measured_keys, trained
