@@ -49,7 +49,9 @@ class Signatures(griffe.Extension):
             put(pkg[_BASE], name, getattr(Interpreter, f"_{name}"))
         tidy(pkg)
         uncover(pkg)
-        for package in [m for m in pkg.members.values() if not m.is_alias and m.is_module]:
+        packages = [m for m in pkg.members.values() if not m.is_alias and m.is_module]
+        # a command is named as what it calls
+        for package in [m for m in packages if m.name != "cli"]:
             for name, own in package.members.items():
                 if name in pkg.members and not own.is_alias and own.is_function:
                     pkg.members[name] = griffe.Alias(name, own, parent=pkg)
