@@ -105,7 +105,7 @@ def run(
             missing; a worker ends again and again before it does anything.
         KeyboardInterrupt: after Ctrl-C, once the shards in hand are done; the second is at once.
     """
-    with needed("pyarrow", "runs"):
+    with needed("pyarrow", "runs" if ray is None else "ray"):
         import pyarrow  # noqa: F401
     check_explained(explain)
     entries = check_plan(

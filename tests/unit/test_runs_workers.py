@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 import warnings
 from pathlib import Path
@@ -141,14 +142,14 @@ def test_the_command(
     assert "map_size: 56 there, 7 now" in capsys.readouterr().err
 
 
-def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
+@pytest.mark.parametrize(
+    ("package", "ray", "extra"),
+    [("pyarrow", None, "runs"), ("pyarrow", "local", "ray"), ("ray", "local", "ray")],
+)
+def test_without_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, ray: str | None, extra: str
+) -> None:
     folder = write_pictures(tmp_path / "pictures", 1)
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(it.ResourceError, match=r"pip install 'interpretdl\[runs\]'"):
-        run(folder, tmp_path / "run")
-    monkeypatch.setitem(sys.modules, "ray", None)
-    given: dict[str, Any] = {"model": NAMED, "ray": "local"}
-    with pytest.raises(it.ResourceError, match=r"pip install 'interpretdl\[ray\]'"):
-        run(folder, tmp_path / "run", **given)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(it.ResourceError, match=rf"pip install 'interpretdl\[{extra}\]'"):
+        run(folder, tmp_path / "run", model=NAMED, ray=ray)
