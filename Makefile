@@ -9,7 +9,7 @@ INSTALL = $(PY) -m pip install --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test notebooks test-hard test-versions test-suites check fuzz mutants docs table \
+.PHONY: help demo test test-long test-hard test-versions test-suites check fuzz mutants docs table \
 	clean
 .NOTPARALLEL:        # demo and test install into one environment
 .DELETE_ON_ERROR:
@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:
 	@echo "make demo    explain a photograph with a trained network; writes out/chelsea.png"
 	@echo "make test    run the tests"
-	@echo "make notebooks   run all notebooks, of which make test leaves four long ones out"
+	@echo "make test-long   run what make test leaves out because it takes minutes: notebooks, Ray"
 	@echo "make test-hard   run them where little is as usual; AS=nobody: as that user; SEED=: in that order"
 	@echo "make test-versions   run them on the versions that README names, an hour;"
 	@echo '                     PADDLE="3.0.0" PYTHONS="3.10 3.13" SUITE="tests/contract" ALL=1 choose'
@@ -65,8 +65,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	@$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
-notebooks: $(VENV)/.test
-	@$(PY) -m pytest -n auto --maxprocesses 4 -m "not suites" tests/notebooks
+test-long: $(VENV)/.test
+	@$(INSTALL) -e ".[ray]"
+	@$(PY) -m pytest -n auto --maxprocesses 4 -m long $(PYTEST_ARGS)
 
 test-hard: $(VENV)/.test
 	@$(PY) -m tests.hard $(if $(SEED),--seed $(SEED)) $(if $(AS),--user $(AS)) \

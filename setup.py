@@ -47,6 +47,7 @@ setup(
         "dev": [
             "pyarrow>=15",
             "pandas>=2.0",
+            "duckdb>=1.0",
             "pytest>=8.0",
             "pytest-xdist>=3.5",
             "pytest-timeout>=2.3",

@@ -20,10 +20,6 @@ _spec.loader.exec_module(build)
 
 TUTORIALS: Path = build.TUTORIALS
 SOURCES = {source.stem: source for source in build.sources()}
-LONG = ("07", "10", "11", "12")  # a minute each; `make notebooks` runs them
-RUN = [
-    pytest.param(name, marks=pytest.mark.long if name.startswith(LONG) else ()) for name in SOURCES
-]
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +51,8 @@ def pictures(notebook: Any) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.long
+@pytest.mark.parametrize("name", SOURCES)
 def test_it_runs_and_shows_what_is_kept(name: str) -> None:
     notebook = build.executed(SOURCES[name], timeout=240)
     assert pictures(notebook) == pictures(kept(name))
