@@ -58,7 +58,7 @@ def truth(
         typer.Option(
             "--option",
             metavar="NAME.OPTION=VALUE",
-            help="An option of a method, with its name before it; may be repeated.",
+            help="An option of a method or metric, with its name before it; may be repeated.",
         ),
     ] = None,
     pictures: Annotated[
@@ -69,8 +69,8 @@ def truth(
         Path | None,
         typer.Option(
             "--out", "-o", metavar="DIR",
-            help="A folder for truth.csv, truth.json, truth.png and maps.png; made if it is "
-            "missing.",
+            help="A folder for truth.csv, truth.json, truth.png and maps.png, and agreement.csv of "
+            "metrics; made if it is missing.",
             parser=arg.given_path,
         ),
     ] = None,
@@ -81,7 +81,7 @@ def truth(
     ] = False,
 ) -> None:  # fmt: skip
     """Measure methods where the explanation is known: how much of a map lies on the truth."""
-    from ..registry import METHODS
+    from ..registry import EVALUATORS, METHODS
     from ..truth import SLOW, judge, run
     from ..truth.agreement import evaluators_of
     from .options import options_by_name
@@ -93,17 +93,23 @@ def truth(
         else [METHODS.find(name) for name in method]
     )
     known = {info.name: info for info in infos}
-    options = options_by_name(option or [], known)
-    metrics = list(evaluators_of(metric)) if metric else []
+    found = {name: EVALUATORS.find(name) for name in metric or ()}
+    options = options_by_name(option or [], {**known, **found})
+    metrics = [(name, options.pop(name)) for name in found]
+    if metrics:
+        evaluators_of(metrics)
     table = run(list(known), suite, pictures=pictures, options=options, out=out)
+    written = [] if out is None else [out / name for name in table.FILES]
     if not quiet:
         say(*str(table).splitlines())
     if metrics:
         judged = judge(metrics, list(known), suite, pictures=pictures or 8, options=options)
         if not quiet:
             say("", *str(judged).splitlines())
+        if out is not None:
+            written.append(judged.save(out))
     if not quiet:
         if method is None:
             say(*(f"{name}: not run unless it is named; {why}" for name, why in SLOW.items()))
-        if out is not None:
-            say(*(f"Wrote {out / name}" for name in table.FILES))
+        if written:
+            say(*(f"Wrote {path}" for path in written))

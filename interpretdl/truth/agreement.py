@@ -6,9 +6,11 @@ import contextlib
 import csv
 import io
 import math
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from ..targets import ClassScore
 from .grading import Entry, Given, entries_of, is_pair, problems_of, with_options
 from .measures import measured
 from .suite import Problem
+from .table import TruthTable
 
 __all__ = ["METHODS_JUDGED", "PROBLEMS_JUDGED", "Agreement", "judge"]
 
@@ -190,6 +193,19 @@ class Agreement:
             cells = ["" if math.isnan(v) else f"{v:.4f}" for v in each]
             writer.writerow([name, *numbers, count, *cells])
         return text.getvalue()
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write agreement.csv (`csv`) to a folder, made if its parent is there.
+
+        Raises:
+            ResourceError: it cannot be written.
+        """
+        from ..data_processor.files import atomic_path, check_writable, encodable
+
+        target = check_writable(TruthTable.folder(path) / "agreement.csv", (".csv",))
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(encodable(self.csv()).encode())
+        return target
 
     def as_json(self) -> dict[str, Any]:
         """The rows, in values that JSON knows."""

@@ -31,10 +31,14 @@ def test_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert content["options"] == {"rise": {"evaluations": 20}}
 
 
-def test_metrics_are_judged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--method", "gradient", "--suite", "planted/keys", "--pictures", "2"]
-    assert run(*arguments, "--metric", "sparseness", "--metric", "sufficiency") == 0
+    more = ["--metric", "sparseness", "--metric", "sufficiency", "--option", "sufficiency.patch=32"]
+    assert run(*arguments, *more, "--out", tmp_path) == 0
     text = capsys.readouterr().out
+    assert f"Wrote {tmp_path / 'agreement.csv'}" in text
+    rows = (tmp_path / "agreement.csv").read_text().splitlines()
+    assert {row.partition(",")[0] for row in rows} == {"evaluator", "sparseness", "sufficiency"}
     assert "rank correlation of each evaluator with the truth" in text
     assert {"sparseness", "sufficiency"} <= {line.split()[0] for line in text.splitlines() if line}
     assert run(*arguments, "--metric", "relevance_mass") == 2
