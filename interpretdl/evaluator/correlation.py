@@ -28,9 +28,14 @@ def pearson(a: Array, b: Array) -> float:
 
 
 def spearman(a: Array, b: Array) -> float:
-    """Spearman's rank correlation; equal numbers share the mean of their ranks."""
+    """Spearman's rank correlation; equal numbers share the mean of their ranks.
+
+    NaN where one of them is constant or not finite.
+    """
     from scipy.stats import rankdata
 
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("nan")
     return pearson(rankdata(a), rankdata(b))
 
 

@@ -17,6 +17,7 @@ from ..registry import register_evaluator
 from ..targets import ClassScore, check_labels
 from .base import Evaluator
 from .case import Case, Explain, explainer_of
+from .correlation import spearman
 from .evaluation import Array, Evaluation, flagged, mean_of
 
 __all__ = [
@@ -31,17 +32,8 @@ __all__ = [
 
 
 def rank_correlation(a: Array, b: Array) -> Array:
-    """Spearman's correlation of each image's maps, float64 [n]; equal values share their mean rank.
-
-    NaN where one of the maps is constant or not finite.
-    """
-    from scipy.stats import rankdata
-
-    result = np.full(len(a), np.nan)
-    for i, (one, other) in enumerate(zip(a, b, strict=True)):
-        if np.isfinite(one).all() and np.isfinite(other).all() and np.ptp(one) and np.ptp(other):
-            result[i] = np.corrcoef(rankdata(one), rankdata(other))[0, 1]
-    return result
+    """`spearman` of each image's maps, float64 [n]."""
+    return np.array([spearman(x.ravel(), y.ravel()) for x, y in zip(a, b, strict=True)])
 
 
 def tensors_of(layer: Any, deep: bool) -> list[Any]:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..evaluator.correlation import spearman
+
 __all__ = ["centre_of", "rank_correlation", "share_in"]
 
 
@@ -17,16 +19,10 @@ def rank_correlation(one: NDArray[Any], other: NDArray[Any]) -> float:
         in [-1, 1]; 1 where the maps are equal, and otherwise 0 where one of them is the same
         everywhere or not finite, and so says nothing about where.
     """
-    from scipy.stats import rankdata
-
     if np.array_equal(one, other, equal_nan=True):
         return 1.0
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
-        return 0.0
-    ranks = [rankdata(each.ravel()) for each in (one, other)]
-    x, y = (each - each.mean() for each in ranks)
-    size = float(np.sqrt((x @ x) * (y @ y)))
-    return float(np.clip(x @ y / size, -1, 1)) if size > 0 else 0.0
+    found = spearman(one.ravel(), other.ravel())
+    return 0.0 if np.isnan(found) else found
 
 
 def centre_of(heatmap: NDArray[Any]) -> NDArray[np.float64]:
