@@ -33,7 +33,8 @@ _OPERATORS = {
 }
 # Activations that are fused into a layer (BatchNorm(act="relu")) come from the second.
 _TABLES = (paddle._C_ops, paddle._legacy_C_ops)
-_places: dict[str, tuple[int, list[tuple[Any, str]]]] = {}
+_places: dict[str, dict[tuple[int, str], tuple[Any, str]]] = {}
+_seen = {"modules": 0}  # loaded when operations were last looked for
 
 
 @contextlib.contextmanager
@@ -75,19 +76,23 @@ def intercepted(wraps: Mapping[str, Wrap]) -> Iterator[None]:
 
 def _places_of(name: str) -> list[tuple[Any, str]]:
     """Where the operation is held: modules of Paddle and the tensor's operators."""
-    loaded, known = len(sys.modules), _places.get(name)
-    if known is None or known[0] != loaded:
-        modules = [m for key, m in list(sys.modules.items()) if key.partition(".")[0] == "paddle"]
-        operations = [op for op in (getattr(t, name, None) for t in _TABLES) if op is not None]
-        found = {} if known is None else {(id(h), a): (h, a) for h, a in known[1]}
-        for module in (*_TABLES, *filter(None, modules)):
-            for attribute, value in list(vars(module).items()):
-                if any(value is operation for operation in operations):
-                    found[id(module), attribute] = (module, attribute)
-        for operator in _OPERATORS.get(name, ()):
-            found[id(paddle.Tensor), operator] = (paddle.Tensor, operator)
-        known = _places[name] = (loaded, list(found.values()))
-    return known[1]
+    if (loaded := len(sys.modules)) != _seen["modules"]:
+        _look()
+        _seen["modules"] = loaded
+    return list(_places.get(name, {}).values())
+
+
+def _look() -> None:
+    """Note where every operation is held, all at once: one after the other takes a second."""
+    names = {id(op): name for t in _TABLES for name, op in list(vars(t).items()) if callable(op)}
+    modules = [m for key, m in list(sys.modules.items()) if key.partition(".")[0] == "paddle"]
+    for module in (*_TABLES, *filter(None, modules)):
+        for attribute, value in list(vars(module).items()):
+            if (name := names.get(id(value))) is not None:
+                _places.setdefault(name, {})[id(module), attribute] = (module, attribute)
+    for name, operators in _OPERATORS.items():
+        for operator in operators:
+            _places.setdefault(name, {})[id(paddle.Tensor), operator] = (paddle.Tensor, operator)
 
 
 def cured(*names: str) -> contextlib.AbstractContextManager[None]:
