@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # all names, of which mypy follows no computed __all__
     from .interpreter import *  # noqa: F403
 
 # What is logged is for those who set up logging; without this Python prints it on standard error.
+# Paddle has the root logger print what is of level INFO and above: notes on how something is
+# computed are of level DEBUG.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 # Paddle says when it is imported that a compiler cache is missing, which nothing here needs.
 warnings.filterwarnings("ignore", "No ccache found", module="paddle")

@@ -83,11 +83,11 @@ class LayerAblation:
         try:
             together = self._probe.logits(one, edit=self._without(halves))
         except (ValueError, RuntimeError) as error:  # what Paddle raises for shapes that differ
-            _log.info("behind layer %r the network runs one row only: %s", name, error)
+            _log.debug("behind layer %r the network runs one row only: %s", name, error)
             return 1
         atol = 1e-4 * float(np.abs(expected).max())
         if together.shape != expected.shape or not np.allclose(together, expected, 1e-3, atol):
-            _log.info("behind layer %r the network mixes rows; they are run one by one", name)
+            _log.debug("behind layer %r the network mixes rows; they are run one by one", name)
             return 1
         sizes = {key: int(np.prod(s[1:])) for key, s in self._probe.layer_shapes(one).items()}
         after = list(sizes.values())[list(sizes).index(name) if name in sizes else 0 :]

@@ -179,7 +179,7 @@ class Engine:
     def _refused_because(self, key: Any, reason: str) -> Program | None:
         """None: go on with the layers; and say why."""
         if key not in self._refused:
-            _log.info("no oneDNN program: %s", reason)
+            _log.debug("no oneDNN program: %s", reason)
             if self.kind is not None:
                 warn(f"engine={self.kind!r} cannot run this model, its layers run: {reason}")
         self._refused[key] = reason

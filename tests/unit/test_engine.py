@@ -215,7 +215,7 @@ def test_a_model_that_cannot_be_traced(always: None, caplog: Any, traced: list[i
     model = Choosy()
     expected = Probe(model, engine="dygraph").logits(X)
     probe = Probe(model)
-    with caplog.at_level(logging.INFO, "interpretdl"):
+    with caplog.at_level(logging.DEBUG, "interpretdl"):
         for _ in range(3):
             assert np.array_equal(probe.logits(X), expected)
     assert len(caplog.records) == sum(traced) == 1
