@@ -80,6 +80,10 @@ class InterpretWarning(UserWarning):
     """What went on all the same, and that the user should know."""
 
 
+class ModelWarning(InterpretWarning):
+    """Of a model, whatever it is given, and therefore said once."""
+
+
 def quoted(value: object) -> str:
     """A value as code, shortened. Integers of thousands of digits, which Python does not print,
     have their type's name.
@@ -96,9 +100,9 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     return f"; did you mean {', '.join(map(repr, close))}?" if close else ""
 
 
-def warn(message: str) -> None:
-    """An InterpretWarning at the line outside of this package that led here."""
+def warn(message: str, category: type[InterpretWarning] = InterpretWarning) -> None:
+    """A warning at the line outside of this package that led here."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "interpretdl":
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, InterpretWarning, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)

@@ -7,11 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from . import arguments as arg
 from .outcome import SOME_FAILED, complain, say
 from .report import Root
 
 __all__ = ["diff"]
+
+_WHITE = 128
 
 
 def diff(
@@ -33,7 +36,7 @@ def diff(
         float | None,
         typer.Option(
             metavar="X", min=0, max=1,
-            help="Exit code 1 where a larger share of the predictions flipped.",
+            help="Exit code 1 where a larger share of A's predictions flipped or are lost.",
         ),
     ] = None,
     mask: Annotated[
@@ -41,7 +44,8 @@ def diff(
         typer.Option(
             metavar="PATH",
             help="A picture, white where the share of heat is measured, laid over the picture as "
-            "the model sees it; or a folder with one for each picture, of its name.",
+            "the model sees it; or a folder with one for each picture, of its name or of the end "
+            "of its path.",
             parser=arg.given_path,
         ),
     ] = None,
@@ -67,7 +71,8 @@ def diff(
 ) -> None:  # fmt: skip
     """Compare two runs over the same pictures: predictions that flipped, maps that moved.
 
-    An explanation test for a new model: the exit code is 1 beyond a limit.
+    An explanation test for a new model: the exit code is 1 beyond a limit, or where a limit was
+    given and a run is not finished, or the second lacks a method.
     """
     from ..data_processor.files import check_writable
     from ..runs.diff import diff_runs
@@ -87,17 +92,31 @@ def diff(
         if written is not None and not quiet:
             say(f"Wrote {written}")
     if mlflow:
-        found.to_mlflow()
+        found.to_mlflow(root=place)
     if beyond := found.beyond(max_change, max_flips):
         for line in beyond:
-            complain(line, "beyond the limit")
+            complain(line)
         raise typer.Exit(SOME_FAILED)
 
 
 def _masks(path: Path) -> Any:
-    """The mask of all pictures, or of each by its name without the ending."""
-    from ..data_processor.readers import load_image
-    from .pictures import find_pictures
+    """The mask of all pictures, or of each by the mask's path within the folder."""
+    from ..runs.source import source_of
 
-    found = {file.stem: load_image(file).max(axis=2) > 127 for file in find_pictures([path])}
-    return found if path.is_dir() else next(iter(found.values()))
+    if not path.is_dir():
+        return _mask(path)
+    files = map(Path, source_of(path).paths or ())
+    return {file.relative_to(path).as_posix(): _mask(file, black=True) for file in files}
+
+
+def _mask(file: Path, *, black: bool = False) -> Any:
+    from ..data_processor.readers import load_image
+
+    values = load_image(file).max(axis=2)
+    most = values.max()
+    if most < _WHITE and not (black and most == 0):
+        raise InputError(
+            f"{file} has no white pixel, only values up to {most} of 255; a mask is white inside "
+            "and black outside"
+        )
+    return values >= _WHITE

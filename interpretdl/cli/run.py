@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -78,7 +79,9 @@ def run(
     batch_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Pictures explained together.")
     ] = 4,
-    threads: Annotated[int, typer.Option(metavar="N", min=1, help="Threads of a process.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads of a worker.  [default: 1]")
+    ] = None,
     seconds: Annotated[
         float,
         typer.Option(metavar="S", min=0.001, help="How long one step of a worker may take."),
@@ -102,8 +105,8 @@ def run(
     from ..runs import run as run_over
     from .options import options_by_name
 
-    methods = {name: METHODS.find(name) for name in method or [arg.DEFAULT_METHOD]}
-    metrics = {name: EVALUATORS.find(name) for name in metric or []}
+    methods = _by_name("method", METHODS, method or [arg.DEFAULT_METHOD])
+    metrics = _by_name("metric", EVALUATORS, metric or [])
     for name in {*methods} & {*metrics}:
         raise InputError(f"a method and a metric are both named {name!r}; run them one by one")
     options = options_by_name(option or [], {**methods, **metrics})
@@ -133,8 +136,23 @@ def run(
     errors = found.table(["picture", "error"])
     errors = errors.filter(errors["error"].is_valid())
     wrong = len(set(errors["picture"].to_pylist()))
+    pictures = f"{found.pictures} picture{'' if found.pictures == 1 else 's'}"
     if not quiet and not as_json:
-        say(f"{found.pictures} pictures, {wrong} with an error", f"Wrote {out}")
+        say(f"{pictures}, {wrong} with an error", f"Wrote {out}")
     if wrong:
-        complain(f"{wrong} of {found.pictures} pictures could not be read or explained")
+        text, count = Counter(errors["error"].to_pylist()).most_common(1)[0]
+        complain(
+            f"{wrong} of {pictures} could not be read or explained; the most frequent error, "
+            f"{count} of {len(errors)}: {text}"
+        )
         raise typer.Exit(SOME_FAILED)
+
+
+def _by_name(kind: str, registry: Any, names: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in names:
+        info = registry.find(name)
+        if info in found.values():
+            raise InputError(f"the {kind} {info.name!r} is given twice")
+        found[name] = info
+    return found

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import arguments as arg
-from .outcome import say
+from .outcome import SOME_FAILED, complain, say
 from .tables import echo_columns
 
 __all__ = ["truth"]
@@ -49,8 +49,9 @@ def truth(
         typer.Option(
             "--metric",
             metavar="NAME",
-            help="Say, too, whether this metric ranks the methods as the truth does; see "
-            "`interpretdl evaluate --list`; may be repeated.",
+            help="Say, too, whether this metric ranks the methods as the truth does, on 8 pictures "
+            "of each problem if --pictures is not given; see `interpretdl evaluate --list`; may be "
+            "repeated. Without --method or --suite it takes those of the leaderboard.",
         ),
     ] = None,
     option: Annotated[
@@ -82,8 +83,9 @@ def truth(
 ) -> None:  # fmt: skip
     """Measure methods where the explanation is known: how much of a map lies on the truth."""
     from ..registry import EVALUATORS, METHODS
-    from ..truth import SLOW, judge, run
-    from ..truth.agreement import evaluators_of
+    from ..truth import SLOW, Agreement, TruthTable, judge, run
+    from ..truth.grading import problems_of
+    from ..truth.judging import METHODS_JUDGED, evaluators_of, judged_problems
     from .options import options_by_name
 
     # Mistakes are found before the work starts.
@@ -98,18 +100,33 @@ def truth(
     metrics = [(name, options.pop(name)) for name in found]
     if metrics:
         evaluators_of(metrics)
-    table = run(list(known), suite, pictures=pictures, options=options, out=out)
+    if out is not None:
+        TruthTable.folder(out, (*TruthTable.FILES, *[Agreement.FILE] * bool(metrics)))
+    problems = None if suite is None else problems_of(suite)
+    shown = pictures or 8
+    judged = judged_problems(problems, shown) if metrics else []
+    table = run(list(known), problems, pictures=pictures, options=options, out=out)
     written = [] if out is None else [out / name for name in table.FILES]
     if not quiet:
         say(*str(table).splitlines())
     if metrics:
-        judged = judge(metrics, list(known), suite, pictures=pictures or 8, options=options)
+        names = METHODS_JUDGED if method is None else tuple(known)
+        own = {name: each for name, each in options.items() if name in names}
+        agreement = judge(metrics, list(names), judged, pictures=shown, options=own)
         if not quiet:
-            say("", *str(judged).splitlines())
+            say("", *str(agreement).splitlines())
         if out is not None:
-            written.append(judged.save(out))
+            written.append(agreement.save(out))
     if not quiet:
         if method is None:
             say(*(f"{name}: not run unless it is named; {why}" for name, why in SLOW.items()))
         if written:
             say(*(f"Wrote {path}" for path in written))
+    failed = False
+    for name in known if method else ():
+        reasons = [table[name, key].reason for key in table.problems]
+        if all(reasons):
+            complain(f"{name} explains none of the problems: {reasons[0]}")
+            failed = True
+    if failed:
+        raise typer.Exit(SOME_FAILED)

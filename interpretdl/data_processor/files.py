@@ -182,8 +182,8 @@ def check_writable(path: str | os.PathLike[str], suffixes: tuple[str, ...] = SAV
     suffix = target.suffix.lower()
     if suffixes and suffix not in suffixes:
         raise ResourceError(
-            f"cannot write {target.name!r}: the ending must be one of {', '.join(suffixes)}"
-            f"{did_you_mean(suffix, suffixes)}"
+            f"cannot write {target.name!r}: the ending must be {'one of ' * (len(suffixes) > 1)}"
+            f"{', '.join(suffixes)}{did_you_mean(suffix, suffixes)}"
         )
     if not target.parent.is_dir():
         missing = "is a file" if target.parent.exists() else "does not exist; create it first"

@@ -14,7 +14,7 @@ from ..registry import register_evaluator
 from ..targets import ScoreKind
 from .base import Evaluator
 from .case import Case
-from .evaluation import Array, Evaluation, flagged, mean_of
+from .evaluation import Array, Evaluation, beyond_rounding, flagged, mean_of
 from .fidelity import without
 
 __all__ = ["FaithfulnessEstimate", "MonotonicityCorrelation", "SensitivityN"]
@@ -45,7 +45,7 @@ def _undefined(case: Case, values: Array) -> dict[int, str]:
 
 
 class _Correlation(Evaluator):
-    """Base of the three.
+    """Base of the three. Changes of the score below 1e-6 of it count as none: they are rounding.
 
     Args:
         patch: side in pixels of the squares that are the parts of a picture; None is a fourteenth
@@ -104,7 +104,7 @@ class FaithfulnessEstimate(_Correlation):
             each = np.eye(len(relevance), dtype=bool)
             imputer = one.imputer(self.fill, regions)
             told, scores = self._scores(one, imputer, relevance, regions, each)
-            values[i] = pearson(told, whole - scores)
+            values[i] = pearson(told, beyond_rounding(whole - scores, whole))
         return self.result(values, flags=_undefined(case, values))
 
 
@@ -155,7 +155,7 @@ class SensitivityN(_Correlation):
             out = self._sets(int(one.rows[0]), len(relevance), sizes)
             imputer = one.imputer(self.fill, regions)
             told, scores = self._scores(one, imputer, relevance, regions, out)
-            lost = (whole - scores).reshape(len(sizes), -1)
+            lost = beyond_rounding(whole - scores, whole).reshape(len(sizes), -1)
             pairs = zip(told.reshape(lost.shape), lost, strict=True)
             found = np.array([pearson(*pair) for pair in pairs])
             curve[i], values[i] = found[place], mean_of(found)
@@ -188,8 +188,7 @@ class MonotonicityCorrelation(_Correlation):
     Spearman's, in [-1, 1]: 1 where the larger relevance always means the larger effect, whichever
     its direction. The paper leaves open what z is drawn from. Here it is what lies in the same
     place of the picture moved at random, so that parts are exchanged for others of the same picture
-    (of a text, words for other words of the text), and the picture keeps its colours. Moves of the
-    score below 1e-6 of it count as none.
+    (of a text, words for other words of the text), and the picture keeps its colours.
 
     Ranks do not know how small a value is: a map that has small values where nothing happens, as
     that of LRP, is far below one that has zeros there. Costs `n_samples` runs for each part, about
@@ -214,8 +213,7 @@ class MonotonicityCorrelation(_Correlation):
             for _ in range(self.n_samples):
                 imputer = Imputer(one.x, _moved(one.x, rng), None)
                 told, scores = self._scores(one, imputer, relevance, regions, each)
-                moved = np.abs(scores - whole)
-                effect += np.where(moved > 1e-6 * abs(whole), moved, 0) ** 2
+                effect += beyond_rounding(scores - whole, whole) ** 2
             values[i] = spearman(np.abs(told), effect)
         return self.result(values, flags=_undefined(case, values))
 

@@ -15,7 +15,7 @@ from .frames import Frames
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Evaluation", "better", "flagged", "mean_of"]
+__all__ = ["Evaluation", "better", "beyond_rounding", "flagged", "mean_of"]
 
 Array = NDArray[Any]
 
@@ -29,6 +29,11 @@ def mean_of(values: Array) -> float:
     """Mean of the values that are numbers; NaN where there is none."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else math.nan
+
+
+def beyond_rounding(changes: Array, score: Any) -> Array:
+    """Changes of a score, those below 1e-6 of it as zero: so far float32 rounds."""
+    return np.where(np.abs(changes) > 1e-6 * np.abs(score), changes, 0)
 
 
 def flagged(rows: Array, reason: str) -> dict[int, str]:

@@ -17,7 +17,7 @@ from ..targets import ScoreKind, TargetLike
 from .base import Evaluator
 from .case import Case
 from .compat import grey, picture_and_map
-from .evaluation import Array, Evaluation, flagged
+from .evaluation import Array, Evaluation, beyond_rounding, flagged
 
 __all__ = ["Completeness", "Infidelity", "LocalFidelity"]
 
@@ -37,6 +37,9 @@ class Infidelity(Evaluator):
     """Mean squared difference between what a map foretells of perturbations and what they do.
 
         E[(Iᵀφ − (f(x) − f(x − I)))²]
+
+    With `normalize`, the default, the factor that fits best may be negative: a map and its negative
+    have the same value. `normalize=False` tells them apart.
 
     Args:
         n_samples: perturbations of each image; None takes all squares (about 1200). Of a text they
@@ -235,7 +238,8 @@ def without(
 class Completeness(Evaluator):
     """How far a map's sum is from what it should sum to: |Σφ − Δ| / |Δ|, Δ = f(x) − f(baseline).
 
-    An image whose Δ is zero has no value. Parts: "sum" and "difference" (Δ).
+    An image whose Δ is zero has no value. Parts: "sum" and "difference" (Δ). Only the sum counts:
+    a map that is moved, turned or mirrored has the same value.
 
     Args:
         baseline: what the method compares with: "mean" (of each image and channel), "blur",
@@ -317,7 +321,8 @@ class LocalFidelity(Evaluator):
         owner = np.repeat(np.arange(n), self.n_samples)
         target = case.score(self.gradient_of)
         scores = perturbed_scores(case.model, case.x, target, owner, make)
-        lost = case.model.scores(case.x, target)[:, None] - scores.reshape(n, -1)
+        whole = case.model.scores(case.x, target)[:, None]
+        lost = beyond_rounding(whole - scores.reshape(n, -1), whole)
         told = np.einsum("nsr,nr->ns", out, relevance)
         values, flags = np.full(n, np.nan), {}
         for i in range(n):

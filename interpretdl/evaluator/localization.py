@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -81,13 +82,13 @@ class PointGame(Evaluator):
         tolerance: pixels that the maximum may lie outside the box.
 
     Raises:
-        InputError: a tolerance below 0.
+        InputError: a tolerance below 0 or not finite.
     """
 
     tolerance: float = 15
 
     def check(self) -> None:
-        if self.tolerance < 0:
+        if not 0 <= self.tolerance < math.inf:
             raise InputError(f"tolerance must be 0 pixels or more; got {self.tolerance}")
 
     def evaluate_case(self, case: Case) -> Evaluation:

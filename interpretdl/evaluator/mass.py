@@ -46,11 +46,12 @@ class _OnTheObject(Evaluator):
             near = _near(mask, self.tolerance)
             if near.all() or not near.any():
                 flags[i] = "the mask has no object, or nothing but the object"
-            elif heat.max() <= 0:
+            elif not heat.any():
                 flags[i] = "the map has no value above 0"
             else:
-                chance[i] = near.mean()
-                values[i] = self._share(heat.astype(np.float64), mask, near)
+                chance[i], values[i] = near.mean(), 0
+                if heat.max() > 0:
+                    values[i] = self._share(heat.astype(np.float64), mask, near)
         return self.result(values, parts={"chance": chance}, flags=flags)
 
     @abstractmethod
@@ -76,7 +77,7 @@ class RelevanceMass(_OnTheObject):
 
     R⁺ is the positive part of the map, its channels summed; of a method without signs |R|. It is 1
     where all relevance lies on the object. The part "chance" is the object's share of the picture,
-    which a map of equal values has. A map without a value above 0 has no value.
+    which a map of equal values has. A map that is negative everywhere has 0.
 
     It grades the amounts, so that a map with a bright spot on the object and a little everywhere
     else is not good. Whether the model looks at the object at all, a mask does not know.
@@ -100,7 +101,7 @@ class RankAccuracy(_OnTheObject):
     K is the number of pixels of the mask itself; with a tolerance a pixel near the mask counts as
     one on it. Where pixels share the K-th value, they count with the share of them that lies on the
     object, which is the mean over all orders. The part "chance" is what a random order has. A map
-    without a value above 0 has no value.
+    that is negative everywhere has 0.
     """
 
     def _share(self, heat: Array, mask: NDArray[np.bool_], near: NDArray[np.bool_]) -> float:

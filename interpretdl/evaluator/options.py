@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_origin
 
 from typing_extensions import dataclass_transform
 
-from ..hints import check_value, hints_of
+from ..hints import alternatives, check_value, hints_of
 from ..interpreter.options import arguments_of
 from ..interpreter.sampling import at_least
 
@@ -51,9 +51,13 @@ class Options:
     def __post_init__(self) -> None:
         hints = hints_of(type(self))
         for each in fields(self):  # type: ignore[arg-type]  # it is one, see above
-            value = getattr(self, each.name, None)
+            value, hint = getattr(self, each.name, None), hints.get(each.name)
+            kinds = [get_origin(kind) for kind in alternatives(hint)]
+            if isinstance(value, list) and tuple in kinds:
+                value = tuple(value)
+                setattr(self, each.name, value)
             if each.init and each.name in hints and value is not each.default:
-                check_value(each.name, value, hints[each.name])
+                check_value(each.name, value, hint)
         at_least(0, seed=getattr(self, "seed", None))
         self.check()
 

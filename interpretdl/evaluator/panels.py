@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["colours_of", "curves_of", "figure_of"]
 
 _FEW = 10  # methods, in colours that are easily told apart
-_IN_PANEL = 8  # methods, so that a legend leaves room for the curves
 _GREYS = ("#555555", "#888888", "#bbbbbb")
 
 
@@ -26,7 +25,7 @@ def figure_of(c: Any) -> Figure:
     columns = min(3, len(c.metrics))
     lines = -(-len(c.metrics) // columns)
     height = max(3.2, 1.4 + 0.2 * len(c.methods))
-    figure = Canvas(figsize=(4.4 * columns, height * lines), layout="constrained")
+    figure = Canvas(figsize=(5.2 * columns, height * lines), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for panel in panels[len(c.metrics) :]:
         panel.set_axis_off()
@@ -84,8 +83,7 @@ def _panel(axes: Any, c: Any, metric: str) -> None:
                     ticks = [_drawn(name) for name in cell.ticks]
                     axes.set_xticks(cell.axis, ticks, rotation=90, fontsize="xx-small")
     if drawn:
-        beside = {"bbox_to_anchor": (1.01, 1), "loc": "upper left"}
-        legend = axes.legend(fontsize="x-small", **(beside if len(cells) > _IN_PANEL else {}))
+        legend = axes.legend(fontsize="x-small", bbox_to_anchor=(1.01, 1), loc="upper left")
         _embolden(legend.get_texts(), bold)
         return
     means = np.array([cell.mean for cell in cells])

@@ -68,7 +68,7 @@ def comparison_page(comparison: Any) -> str:
         sources=c.sources[:_SOURCES],
         more_sources=max(0, len(c.sources) - _SOURCES),
         flags=c.flags(),
-        told=c.told,
+        told=c.told("bold"),
         controls=c.controls,
         settings=c.settings,
     )

@@ -10,7 +10,7 @@ from ..registry import register_evaluator
 from ..targets import ScoreKind
 from .base import Evaluator
 from .case import Case
-from .evaluation import Evaluation
+from .evaluation import Evaluation, flagged
 from .removal import Removal
 
 __all__ = ["ROAD"]
@@ -39,7 +39,8 @@ class ROAD(Evaluator):
     share, these about 0.1 s in all at 64 × 64 pixels and 1 s at 224 × 224.
 
     Args:
-        shares: of the pixels that are taken out, in (0, 1); the paper's by default.
+        shares: of the pixels that are taken out, in (0, 1), at least one each; the paper's by
+            default.
 
     Raises:
         InputError: an option is out of range.
@@ -58,7 +59,10 @@ class ROAD(Evaluator):
     def evaluate_case(self, case: Case) -> Evaluation:
         regions, shares = case.regions(self.patch), np.sort(self.shares)
         relevance = case.relevance(regions)
-        taken = np.rint(shares * relevance.shape[1]).astype(np.int64)
+        taken = np.maximum(1, np.rint(shares * relevance.shape[1])).astype(np.int64)
+        if taken.min() == relevance.shape[1]:
+            none = np.full(len(case.x), np.nan)
+            return self.result(none, flags=flagged(np.isnan(none), "every share is all patches"))
         imputer = case.imputer("road", regions)
         removal = Removal(imputer, relevance, regions, taken, self.seed)
         target = case.score(self.gradient_of)

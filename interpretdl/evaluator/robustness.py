@@ -12,9 +12,9 @@ from ..progress import progress_bar
 from ..registry import register_evaluator
 from .base import Evaluator
 from .case import Case
-from .evaluation import Array, Evaluation, flagged
+from .evaluation import Array, Evaluation
 from .randomization import layers_of
-from .stability import check_ball, neighbours
+from .stability import check_ball, explained, largest, neighbours
 
 __all__ = [
     "LocalLipschitz",
@@ -76,12 +76,14 @@ class LocalLipschitz(_InABall):
         with progress_bar(self.n_samples, "local Lipschitz", "point") as bar:
             for j, near in enumerate(neighbours(case, self.radius, self.n_samples, self.seed)):
                 way = _norm(_flat(near) - _flat(case.x))
-                change = _norm(_flat(case.explain(near)) - _flat(case.values))
+                values, finite = explained(case, near)
+                change = np.where(finite, _norm(_flat(values) - _flat(case.values)), np.inf)
                 np.divide(change, way, out=ratios[:, j], where=way > 0)
                 bar.update()
         if self.normalize:
             ratios /= _norm(_flat(case.values))[:, None]
-        return _largest(self, ratios, "the image is constant, and has no ball around it")
+        values, flags = largest(ratios, "the image is constant, and has no ball around it")
+        return self.result(values, flags=flags)
 
 
 class _RelativeStability(_InABall):
@@ -123,10 +125,13 @@ class _RelativeStability(_InABall):
             for j, near in enumerate(neighbours(case, self.radius, self.n_samples, self.seed)):
                 there, logits = seen(near)
                 way = np.maximum(self._way(here, there), _EPSILON)
-                change = self._change(case.values, case.explain(near))
+                values, finite = explained(case, near)
+                change = np.where(finite, self._change(case.values, values), np.inf)
                 ratios[:, j] = np.where(_same_class(outputs, logits), change / way, np.nan)
                 bar.update()
-        return _largest(self, ratios, f"no point near has the same class and a known {self.by}")
+        otherwise = f"no point near has the same class and a known {self.by}"
+        values, flags = largest(ratios, otherwise)
+        return self.result(values, flags=flags)
 
 
 @register_evaluator(
@@ -251,10 +256,3 @@ def _same_class(before: Array, after: Array) -> Array:
     if before.ndim != 2 or before.shape[1] < 2:
         return np.ones(len(before), bool)
     return np.asarray(before.argmax(axis=1) == after.argmax(axis=1))
-
-
-def _largest(evaluator: Evaluator, ratios: Array, otherwise: str) -> Evaluation:
-    """The largest ratio of each row; a flag where none is known."""
-    unknown = np.asarray(np.isnan(ratios).all(axis=1))
-    values = np.where(np.isnan(ratios), -np.inf, ratios).max(axis=1)
-    return evaluator.result(np.where(unknown, np.nan, values), flags=flagged(unknown, otherwise))

@@ -19,7 +19,18 @@ from .evaluation import Array, Evaluation, flagged
 from .frames import Frames, chosen
 from .removal import area
 
-__all__ = ["Continuity", "Selectivity", "SensitivityMax", "check_ball", "neighbours", "translated"]
+__all__ = [
+    "Continuity",
+    "Selectivity",
+    "SensitivityMax",
+    "check_ball",
+    "explained",
+    "largest",
+    "neighbours",
+    "translated",
+]
+
+NOT_FINITE = "the method's maps near the picture are not finite"
 
 _MONTAVON = "Montavon, Samek, Müller: Methods for Interpreting and Understanding DNNs, 2018"
 _MONTAVON_URL = "https://arxiv.org/abs/1706.07979"
@@ -50,6 +61,26 @@ def neighbours(case: Case, radius: float, n_samples: int, seed: int) -> Iterator
     for _ in range(n_samples):
         noise = [rng.uniform(-r, r, case.x.shape[1:]) for rng, r in zip(draws, reach, strict=True)]
         yield (case.x + np.stack(noise)).astype(case.x.dtype)
+
+
+def explained(case: Case, x: Array) -> tuple[Array, Array]:
+    """Maps of other pictures, zero where one is not finite, and which are finite, bool [n]."""
+    values = case.explain(x)
+    finite = np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    return np.where(finite.reshape(-1, *[1] * (values.ndim - 1)), values, 0), finite
+
+
+def largest(ratios: Array, otherwise: str = NOT_FINITE) -> tuple[Array, dict[int, str]]:
+    """The largest ratio of each row, and flags: where none is known, and where one is infinite.
+
+    Args:
+        ratios: [n, points]; NaN where a point does not count, inf where its map is not finite.
+        otherwise: why no ratio is known.
+    """
+    unknown = np.asarray(np.isnan(ratios).all(axis=1))
+    values = np.where(np.isnan(ratios), -np.inf, ratios).max(axis=1)
+    flags = flagged(unknown, otherwise) | flagged(np.isposinf(values), NOT_FINITE)
+    return np.where(np.isfinite(values), values, np.nan), flags
 
 
 def translated(x: Array, shift: int, axis: int) -> Array:
@@ -114,10 +145,10 @@ class Continuity(Evaluator):
         with progress_bar(len(shifts), "continuity", "translation") as bar:
             for j, shift in enumerate(shifts):
                 moved = translated(case.x, shift, axis)
-                values = case.explain(moved)
+                values, finite = explained(case, moved)
                 if shift in kept:
                     seen[shift] = moved, case.heat_of(values)
-                change = _norm(values - case.values, 1)
+                change = np.where(finite, _norm(values - case.values, 1), np.inf)
                 way = _norm(moved - case.x, 2)
                 # an image that looks the same when moved says nothing at this translation
                 ratios[:, j] = np.where(way > 0, change / np.where(way > 0, way, 1), np.nan)
@@ -125,16 +156,15 @@ class Continuity(Evaluator):
         if self.normalize:
             ratios /= _norm(case.values, 1)[:, None]
         label = f"{self.direction} translation in pixels"
-        still = np.asarray(np.isnan(ratios).all(axis=1))
-        values = np.where(still, np.nan, np.nanmax(np.where(still[:, None], 0, ratios), axis=1))
+        values, flags = largest(ratios, "translations do not change the image")
         order = sorted(seen)
         pictures, maps = [seen[s][0] for s in order], [seen[s][1] for s in order]
         return self.result(
             values,
-            curves={"change": ratios},
+            curves={"change": np.where(np.isfinite(ratios), ratios, np.nan)},
             axis=np.array(shifts, np.float64),
             axis_label=label,
-            flags=flagged(still, "translations do not change the image"),
+            flags=flags,
             frames=Frames.of(case, pictures, maps, order, label) if order else None,
         )
 
@@ -173,11 +203,13 @@ class SensitivityMax(Evaluator):
         changes = np.empty((len(case.x), self.n_samples))
         with progress_bar(self.n_samples, "sensitivity", "point") as bar:
             for j, near in enumerate(neighbours(case, self.radius, self.n_samples, self.seed)):
-                changes[:, j] = _norm(case.explain(near) - case.values, 2)
+                values, finite = explained(case, near)
+                changes[:, j] = np.where(finite, _norm(values - case.values, 2), np.inf)
                 bar.update()
         if self.normalize:
             changes /= _norm(case.values, 2)[:, None]
-        return self.result(changes.max(axis=1))
+        values, flags = largest(changes)
+        return self.result(values, flags=flags)
 
 
 @register_evaluator(
@@ -216,7 +248,7 @@ class Selectivity(Evaluator):
         regions = grid_regions(height, width, self.patch)
         steps = min(self.steps, int(regions.max()) + 1)
         imputer, target = case.imputer(self.fill, regions), case.score(self.gradient_of)
-        x, heat = case.x, case.heat
+        x, heat, finite = case.x, case.heat, np.ones(n, bool)
         gone = np.zeros((n, int(regions.max()) + 1), bool)
         curve = np.empty((n, steps + 1))
         curve[:, 0] = case.model.scores(x, target)
@@ -229,16 +261,19 @@ class Selectivity(Evaluator):
                 x = imputer.images(np.arange(n), ~gone[:, regions])
                 curve[:, step + 1] = case.model.scores(x, target)
                 if step + 1 < steps or kept:
-                    fresh = case.heat_of(case.explain(x))
+                    values, known = explained(case, x)
+                    finite, fresh = finite & known, case.heat_of(values)
                     said = fresh.any(axis=(1, 2), keepdims=True)
                     heat = np.where(said, fresh, heat)
                 if step + 1 in kept:
                     pictures.append(x)
                     maps.append(fresh)
                 bar.update()
+        curve[~finite] = np.nan
         axis = np.arange(steps + 1, dtype=np.float64)
         label = "patches taken out"
         return self.result(
             area(curve, axis), curves={"score": curve}, axis=axis, axis_label=label,
+            flags=flagged(~finite, NOT_FINITE),
             frames=Frames.of(case, pictures, maps, axis[kept], label) if kept else None,
         )  # fmt: skip

@@ -102,13 +102,17 @@ class Comparison:
     def best(self, metric: str) -> tuple[str, ...]:
         """The methods whose mean is best; several when they are equal, none when all are NaN.
 
-        Controls do not count.
+        Controls do not count, nor methods with values for fewer than six images, or for fewer than
+        all where there are no six.
         """
-        column = self.table()[:, self.metrics.index(metric)]
+        least = min(FEWEST, len(self.cells[self.methods[0], metric]))
+        column = self.metrics.index(metric)
         means = {
             name: mean
-            for name, mean in zip(self.methods, column, strict=True)
-            if np.isfinite(mean) and name not in self.controls
+            for name, mean, n in zip(
+                self.methods, self.table()[:, column], self.counts()[:, column], strict=True
+            )
+            if 0 < n >= least and name not in self.controls
         }
         if not means:
             return ()
@@ -119,36 +123,41 @@ class Comparison:
         """The rows that cannot be told from the best method, which is one of them; in bold.
 
         The others are worse: a paired bootstrap over the images that both have a value for gives an
-        interval of the mean difference, at 95 %, that does not hold zero. With fewer than six such
-        images nothing can be told. A control among them means that the metric does not tell the
-        methods from maps that know no model.
+        interval of the mean difference, at 95 %, that does not hold zero. Fewer than six such
+        images tell nothing: such a row is none of them, see `untold`. A control among them means
+        that the metric does not tell the methods from maps that know no model.
         """
-        return self._leaders[metric]
+        return self._compared[metric][0]
+
+    def untold(self, metric: str) -> tuple[str, ...]:
+        """The rows that have values, but fewer than six that the best method has too."""
+        return self._compared[metric][1]
 
     @cached_property
-    def _leaders(self) -> dict[str, tuple[str, ...]]:
-        found = {}
-        for column, metric in enumerate(self.metrics):
-            best, means = self.best(metric), self.table()[:, column]
-            found[metric] = tuple(
-                name
-                for name, mean in zip(self.methods, means, strict=True)
-                if best and np.isfinite(mean) and not self._is_worse(name, best[0], metric)
-            )
-        return found
+    def _compared(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        return {metric: self._compare(metric) for metric in self.metrics}
 
-    def _is_worse(self, name: str, best: str, metric: str) -> bool:
-        values, others = self.cells[name, metric].values, self.cells[best, metric].values
-        return name != best and is_worse(values, others, self.higher_is_better(metric))
+    def _compare(self, metric: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        values = {name: self.cells[name, metric].values for name in self.methods}
+        known = {name: np.isfinite(each) for name, each in values.items()}
+        there = [name for name in self.methods if known[name].any()]
+        best = self.best(metric)
+        if not best:
+            return (), tuple(there)
+        top, higher = best[0], self.higher_is_better(metric)
+        untold = [n for n in there if (known[n] & known[top]).sum() < FEWEST]
+        leaders = [n for n in there if n in best or not is_worse(values[n], values[top], higher)]
+        return tuple(n for n in leaders if n not in untold), tuple(untold)
 
-    @property
-    def told(self) -> str:
+    def told(self, mark: str = "*") -> str:
         """What is said by the mark of `leaders`."""
-        n = len(self.cells[self.methods[0], self.metrics[0]])
-        if n < FEWEST:
-            pictures = "one picture" if n == 1 else f"{n} pictures"
-            return f"not worse than the best, as far as {pictures} can tell; it takes {FEWEST}"
-        return "cannot be told from the best at 95 % (paired bootstrap over pictures)"
+        if len(self.cells[self.methods[0], self.metrics[0]]) < FEWEST:
+            return f"none is marked: it takes {FEWEST} pictures to tell methods apart"
+        said = f"{mark}: cannot be told from the best at 95 % (paired bootstrap over pictures)"
+        few = [f"{name} ({metric})" for metric in self.metrics for name in self.untold(metric)]
+        if not few:
+            return said
+        return f"{said}; too few pictures to be held against the best: {', '.join(few)}"
 
     def notes(self, mark: str = "*") -> list[str]:
         """What the numbers of the table are, in sentences.
@@ -158,7 +167,7 @@ class Comparison:
         """
         n, flags = len(self.cells[self.methods[0], self.metrics[0]]), len(self.flags())
         spread = "; ± standard deviation" if n > 1 else ""
-        lines = [f"n = {n}{spread}; {mark}: {self.told}."]
+        lines = [f"n = {n}{spread}; {self.told(mark)}."]
         if flags:
             lines.append(
                 f"{flags} value{' is' if flags == 1 else 's are'} missing; n is how many are there."

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..errors import InputError, quoted, warn
+from ..errors import InputError, ModelWarning, quoted, warn
 from ..record import digest_of_model
 from .gradient_program import GradientProgram, no_gradient_program
 from .hooks import Array, Tensor, to_numpy
@@ -181,7 +181,10 @@ class Engine:
         if key not in self._refused:
             _log.debug("no oneDNN program: %s", reason)
             if self.kind is not None:
-                warn(f"engine={self.kind!r} cannot run this model, its layers run: {reason}")
+                warn(
+                    f"engine={self.kind!r} cannot run this model, its layers run: {reason}",
+                    ModelWarning,
+                )
         self._refused[key] = reason
         self.note = f"dygraph: {reason}"
         return None

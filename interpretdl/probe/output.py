@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import paddle
 
-from ..errors import InputError, UnsupportedModelError, warn
+from ..errors import InputError, ModelWarning, UnsupportedModelError, warn
 from ..tensors import HALF
 
 __all__ = ["TENSORS", "OutputKind", "OutputReader", "outline"]
@@ -86,7 +86,8 @@ class OutputReader:
             self._warned = True
             warn(
                 "the model's output is a softmax: its logarithm is taken as the logits. Give "
-                "output_kind='probabilities' or 'logits' to say which it is"
+                "output_kind='probabilities' or 'logits' to say which it is",
+                ModelWarning,
             )
 
     def pick(self, raw: Any) -> paddle.Tensor:

@@ -16,7 +16,7 @@ from paddle.jit.dy2static.program_translator import StaticFunction
 from paddle.jit.pir_translated_layer import PirTranslatedLayer
 from paddle.jit.translated_layer import TranslatedLayer
 
-from ..errors import InputError, UnsupportedModelError, warn
+from ..errors import InputError, ModelWarning, UnsupportedModelError, warn
 from ..tensors import HALF
 from .copies import Copies, is_program
 from .function import FunctionModel
@@ -225,7 +225,8 @@ def check_precision(model: Any) -> None:
         kind = str(half.pop()).removeprefix("paddle.")
         warn(
             f"the model's parameters are {kind}: it is explained in float32, in a copy, so scores "
-            f"differ from those in {kind} in the last digits"
+            f"differ from those in {kind} in the last digits",
+            ModelWarning,
         )
 
 

@@ -15,14 +15,15 @@ def about(content: Mapping[str, Any]) -> str:
         f"| `metric_{name}` | double | the metric; empty where it has no value |\n"
         for name in sorted(settings["metrics"])
     )
+    count = content["pictures"]
     return _TEXT.format(
-        pictures=content["pictures"], methods=", ".join(sorted(settings["methods"])),
-        metrics=metrics,
+        pictures=f"{count} picture{'s' * (count != 1)}",
+        methods=", ".join(sorted(settings["methods"])), metrics=metrics,
     )  # fmt: skip
 
 
 _TEXT = """\
-# Explanations of {pictures} pictures
+# Explanations of {pictures}
 
 Written by interpretdl (`interpretdl run`, `interpretdl.run`). Methods: {methods}. `run.json` says
 what the rows were made with. `shard-*.parquet` have a row for each picture and method, sorted by
@@ -36,7 +37,7 @@ both; a file is complete or not there.
 |---|---|---|
 | `picture` | int64 | position in the source, from 0 |
 | `path` | string | as it was given; relative to the folder that the run was started in |
-| `digest` | string | SHA-256 of the file |
+| `digest` | string | SHA-256 of the file; a fingerprint of the pixels where a data set gave them |
 | `method` | string | name of the method |
 | `error` | string | why there is no map; there is nothing but a label then |
 | `prediction` | int64 | the most likely class |

@@ -100,13 +100,16 @@ def clusters_of(
     Paper: Lapuschkin et al.: Unmasking Clever Hans Predictors and Assessing What Machines Really
     Learn, Nature Communications 2019.
     """
-    array = np.asarray(maps, np.float32)
+    array = _array(maps, np.float32, "maps must be an array [n, h, w] of numbers")
     if array.ndim != 3 or 0 in array.shape[1:]:
         raise InputError(f"maps must be [n, h, w] with no empty axis; got {list(array.shape)}")
-    where = np.arange(len(array)) if pictures is None else np.asarray(pictures, np.int64)
+    each = f"pictures must be one whole number for each of {len(array)} maps"
+    where = np.arange(len(array)) if pictures is None else _array(pictures, np.int64, each)
     if where.shape != (len(array),):
-        raise InputError(f"pictures must be one number for each of {len(array)} maps")
+        raise InputError(each)
     side, most = whole_number(side, "side"), whole_number(most, "most")
+    seed = whole_number(seed, "seed", 0) % 2**32  # as many as scikit-learn takes
+    wanted = None if clusters is None else whole_number(clusters, "clusters")
     totals = np.abs(array).sum(axis=(1, 2), dtype=np.float64)
     usable = np.isfinite(totals) & (totals > 0)
     n = int(usable.sum())
@@ -120,18 +123,23 @@ def clusters_of(
         near = max(3, min(_NEIGHBOURS, n // 4))
     else:
         near = min(whole_number(neighbours, "neighbours"), n - 1)
-    values, vectors = _spectrum(points, near, min(max(most, clusters or 0) + 1, n))
-    if clusters is None:
-        count = _gap(values)
-    else:
-        count = whole_number(clusters, "clusters")
-        if count > n:
-            raise InputError(f"{n} maps cannot be in {count} clusters; give clusters={n} or less")
+    if wanted is not None and wanted > n:
+        raise InputError(f"{n} maps cannot be in {wanted} clusters; give clusters={n} or less")
+    values, vectors = _spectrum(points, near, min(max(most, wanted or 0) + 1, n))
+    count = wanted or _gap(values)
     found = _assign(vectors[:, :count], seed)
     labels = np.full(len(array), -1, np.int64)
     labels[usable] = found
     means = np.stack([normal[found == k].mean(axis=0) for k in range(found.max() + 1)])
     return Clusters(labels, means.astype(np.float32), values, where)
+
+
+def _array(values: Any, kind: type[np.generic], message: str) -> NDArray[Any]:
+    try:
+        with np.errstate(over="ignore"):  # infinite then, and left out
+            return np.asarray(values).astype(kind, casting="same_kind")
+    except (TypeError, ValueError):  # texts, or rows of several lengths
+        raise InputError(message) from None
 
 
 def _points(maps: NDArray[np.float32], side: int) -> NDArray[np.float64]:

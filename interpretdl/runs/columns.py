@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,9 +15,17 @@ from numpy.typing import NDArray
 from ..data_processor.heatmaps import heatmap_of
 from ..data_processor.readers import read_images
 from ..errors import InputError, InterpretError, did_you_mean
-from ..preprocessing import Preprocessing
+from ..preprocessing import Preprocessing, whole_number
 
-__all__ = ["Columns", "MethodColumns", "Stored", "columns_of", "picture_reader", "stacked"]
+__all__ = [
+    "Columns",
+    "MethodColumns",
+    "Stored",
+    "columns_of",
+    "picture_reader",
+    "same_class",
+    "stacked",
+]
 
 _PICTURE = ("picture", "path", "digest", "method", "error", "prediction", "prediction_name",
             "probability", "label", "label_name", "target", "score", "map_height",
@@ -264,7 +273,21 @@ def class_number(columns: Columns, label: int | str) -> int:
             known = columns.classes.values()
             raise InputError(f"the run has no class {label!r}{did_you_mean(label, known)}")
         return numbers[0]
-    return int(label)
+    return whole_number(label, "label", 0)
+
+
+def same_class(
+    a: Columns, b: Columns, before: NDArray[np.int64], after: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Where a class of one run is that of another: by number, or by name where names differ.
+
+    Args:
+        before, after: [n], classes of `a` and of `b`; -1 where there is none.
+    """
+    if all(b.classes.get(number, name) == name for number, name in a.classes.items()):
+        return np.asarray(before == after)
+    same = [a.name(i) == b.name(j) for i, j in zip(before, after, strict=True)]
+    return np.asarray(same, bool)
 
 
 def picture_reader(run: Stored, root: Path | None = None) -> Any:
@@ -276,7 +299,12 @@ def picture_reader(run: Stored, root: Path | None = None) -> Any:
     Returns:
         a function from a path to uint8 [H, W, 3]; it returns None where there is no such picture
         any more.
+
+    Raises:
+        InputError: `root` is no folder.
     """
+    if root is not None and not os.path.isdir(root):
+        raise InputError(f"root must be the folder where the pictures' paths start; got {root}")
     preprocessing = _preprocessing(run.fingerprint.get("preprocessing"))
     place = Path(str(run.settings.get("root") or "")) if root is None else root
 

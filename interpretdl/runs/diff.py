@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from ..data_processor.files import atomic_path, check_writable
 from ..data_processor.heatmaps import heatmap_of
 from ..errors import InputError, ResourceError
-from .columns import Columns, columns_of, picture_reader
+from ..hints import check_value
+from .columns import Columns, columns_of, picture_reader, same_class
 from .diff_page import diff_page
-from .measures import centre_of, rank_correlation, share_in
+from .measures import masks_of, moved, rank_correlation, share_in
 from .opened import Run, open_run
+from .page_data import counted, percent
 
 __all__ = ["MethodDiff", "RunDiff", "diff_runs"]
 
@@ -84,17 +86,31 @@ class RunDiff:
 
     @property
     def flipped(self) -> NDArray[np.bool_]:
-        """bool [n]: both runs predict a class, and not the same one."""
+        """bool [n]: both runs predict a class, and not the same one.
+
+        Classes are compared by number; by name where both runs know names and these differ.
+        """
         before, after = self._predictions()
-        return np.asarray((before != after) & (before >= 0) & (after >= 0))
+        differ = ~same_class(self.a, self.b, before, after)
+        return np.asarray(differ & (before >= 0) & (after >= 0))
+
+    @property
+    def lost(self) -> NDArray[np.bool_]:
+        """bool [n]: run a predicts a class, and run b none."""
+        before, after = self._predictions()
+        return np.asarray((before >= 0) & (after < 0))
 
     def _predictions(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return self.a.prediction[self.pairs[:, 0]], self.b.prediction[self.pairs[:, 1]]
 
     @property
     def flips(self) -> float:
-        """The share of pictures whose prediction flipped."""
-        return float(self.flipped.mean())
+        """The share of run a's predictions that flipped; NaN where it has none."""
+        return self._share(self.flipped)
+
+    def _share(self, where: NDArray[np.bool_]) -> float:
+        predicted = int((self._predictions()[0] >= 0).sum())
+        return int(where.sum()) / predicted if predicted else math.nan
 
     @property
     def changes(self) -> dict[str, float]:
@@ -104,23 +120,52 @@ class RunDiff:
     def beyond(self, max_change: float | None = None, max_flips: float | None = None) -> list[str]:
         """What exceeds the limits, a sentence for each; empty where all is within them.
 
+        A run that is not finished, and a method that run b lacks, exceed any limit.
+
         Args:
             max_change: of the mean of 1 - rank correlation, for each method.
-            max_flips: of the share of flipped predictions.
+            max_flips: of the share of run a's predictions that flipped or are lost.
+
+        Raises:
+            InputError: a limit that is no number between 0 and 2, or 0 and 1 for max_flips.
         """
-        for name, limit in (("max_change", max_change), ("max_flips", max_flips)):
-            if limit is not None and not 0 <= limit <= 2:
-                raise InputError(f"{name} must be between 0 and 2; got {limit}")
-        found = []
+        for name, limit, most in (("max_change", max_change, 2), ("max_flips", max_flips, 1)):
+            check_value(name, limit, float | None)
+            if limit is not None and not 0 <= limit <= most:
+                raise InputError(f"{name} must be between 0 and {most}; got {limit}")
+        found = [] if max_change is None and max_flips is None else self._lacking()
         if max_change is not None:
-            found = [
+            found += [
                 f"{name}: maps changed by {change:.3g}, more than {max_change:g}"
                 for name, change in self.changes.items()
                 if not change <= max_change  # NaN as well
             ]
-        if max_flips is not None and self.flips > max_flips:
-            found.append(f"{self.flips:.3g} of the predictions flipped, more than {max_flips:g}")
+        share = self._share(self.flipped | self.lost)
+        if max_flips is not None and math.isnan(share):
+            found.append("run A has no prediction that could flip")
+        elif max_flips is not None and share > max_flips:
+            what = "flipped or are lost" if self.lost.any() else "flipped"
+            found.append(f"{share:.3g} of the predictions {what}, more than {max_flips:g}")
         return found
+
+    @property
+    def gaps(self) -> list[str]:
+        """What one run lacks, a sentence each: pictures if it is not finished, and methods."""
+        return [*self._lacking(), *self._alone(1)]
+
+    def _lacking(self) -> list[str]:
+        """Those without which nothing can be said to be within a limit."""
+        runs = zip("AB", self.runs, (self.a, self.b), strict=True)
+        unfinished = [
+            f"run {name} is not finished: {len(rows)} of {run.pictures} pictures"
+            for name, run, rows in runs
+            if len(rows) < run.pictures
+        ]
+        return [*unfinished, *self._alone(0)]
+
+    def _alone(self, k: int) -> list[str]:
+        methods = self.runs[k].methods
+        return [f"only run {'AB'[k]} has {each}" for each in methods if each not in self.methods]
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each picture and method, as plain values; None where there is none."""
@@ -168,37 +213,50 @@ class RunDiff:
                 started.
 
         Raises:
+            InputError: `root` is no folder.
             ResourceError: the file cannot be written, or does not end in .html.
         """
         check_writable(path, (".html",))
-        page = diff_page(self, picture_reader(self.runs[1], None if root is None else Path(root)))
+        page = self._page(root)
         with atomic_path(path) as file:
             file.write_text(page, encoding="utf-8")
 
-    def to_mlflow(self, artifact: str = "interpretdl_diff.html") -> None:
+    def _page(self, root: str | None) -> str:
+        return diff_page(self, picture_reader(self.runs[1], None if root is None else Path(root)))
+
+    def to_mlflow(
+        self, artifact: str = "interpretdl_diff.html", *, root: str | None = None
+    ) -> None:
         """Log the page as an artifact, and flips and changes as metrics, to MLflow's active run.
 
+        Args:
+            artifact: the page's name.
+            root: see `to_html`.
+
         Raises:
+            InputError: `root` is no folder.
             ResourceError: mlflow is not installed.
         """
         try:
             import mlflow
         except ImportError as error:
             raise ResourceError("mlflow is needed and not installed: pip install mlflow") from error
-        mlflow.log_text(diff_page(self, picture_reader(self.runs[1])), artifact)
+        mlflow.log_text(self._page(root), artifact)
         values = {  # what MLflow allows in names
             f"change_{re.sub('[^A-Za-z0-9_. -]', '_', name)}": value
             for name, value in self.changes.items()
         }
-        values = {"flips": self.flips, **values}
+        values = {"flips": self.flips, "lost": self._share(self.lost), **values}
         mlflow.log_metrics({key: value for key, value in values.items() if math.isfinite(value)})
 
     def __str__(self) -> str:
         lines = [
-            f"{len(self)} pictures in both runs"
+            f"{counted(len(self), 'picture')} in both runs"
             + (f", {len(self.only_a)} only in A" if self.only_a else "")
             + (f", {len(self.only_b)} only in B" if self.only_b else ""),
-            f"{int(self.flipped.sum())} predictions flipped ({self.flips:.1%})",
+            f"{counted(int(self.flipped.sum()), 'prediction')} flipped ({percent(self.flips, 1)})"
+            + (f", {int(self.lost.sum())} lost: run B has none" if self.lost.any() else ""),
+            *self.gaps,
         ]
         masked = any(np.isfinite(each.share_a).any() for each in self.methods.values())
         head = ["method", "change", "largest", "moved", *(["in mask A", "in mask B"] * masked)]
@@ -216,7 +274,7 @@ class RunDiff:
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"<RunDiff of {len(self)} pictures, {', '.join(self.methods)}>"
+        return f"<RunDiff of {counted(len(self), 'picture')}, {', '.join(self.methods)}>"
 
 
 def diff_runs(
@@ -234,14 +292,16 @@ def diff_runs(
     Args:
         a, b: folders, or what `open_run` returns: before and after.
         mask: where the heat is measured: an array [h, w] for all pictures, laid over the picture as
-            the model sees it; or a mapping from path, file name or the name without its ending to
-            such arrays. Values above 0 are inside.
+            the model sees it, above 0 inside; or a mapping to such arrays, which may be empty then.
+            Its keys are the pictures' paths or their ends, such as the names of files, with or
+            without the ending; of several the longest counts.
 
     Returns:
         RunDiff.
 
     Raises:
-        InputError: no picture or no method is in both, a folder is no run, or a mask does not fit.
+        InputError: no picture or no method is in both, a folder is no run, a mask does not fit, or
+            there is no telling which mask is whose.
     """
     first, second = (each if isinstance(each, Run) else open_run(each) for each in (a, b))
     one, two = columns_of(first), columns_of(second)
@@ -250,12 +310,12 @@ def diff_runs(
     if not len(pairs) or not names:
         what = "method" if len(pairs) else "picture"
         raise InputError(f"{first.folder} and {second.folder} have no {what} in common")
-    inside = _mask_of(mask)
+    masks = masks_of(mask, [two.paths[j] for j in pairs[:, 1]])
     only = [
         tuple(c.title(i) for i in sorted({*range(len(c))} - {*pairs[:, k].tolist()}))
         for k, c in enumerate((one, two))
     ]
-    methods = _methods(one, two, pairs, names, inside)
+    methods = _methods(one, two, pairs, names, masks)
     return RunDiff((first, second), one, two, pairs, only[0], only[1], methods)
 
 
@@ -283,22 +343,21 @@ def _pairs(a: Columns, b: Columns) -> NDArray[np.int64]:
 
 def _methods(
     a: Columns, b: Columns, pairs: NDArray[np.int64], names: Sequence[str],
-    inside: Callable[[str], NDArray[Any] | None],
+    masks: Sequence[NDArray[Any] | None],
 ) -> dict[str, MethodDiff]:  # fmt: skip
     values = {name: np.full((4, len(pairs)), np.nan) for name in names}
     for start in range(0, len(pairs), _AT_ONCE):
         some = pairs[start : start + _AT_ONCE]
-        masks = [inside(b.paths[j]) for j in some[:, 1]]
         before = a.maps([(name, some[:, 0]) for name in names])
         after = b.maps([(name, some[:, 1]) for name in names])
         for name, *maps in zip(names, before, after, strict=True):
-            for k, three in enumerate(zip(*maps, masks, strict=True)):
+            for k, three in enumerate(zip(*maps, masks[start : start + _AT_ONCE], strict=True)):
                 values[name][:, start + k] = _compared(*three)
     found = {}
-    for name, (correlation, moved, share_a, share_b) in values.items():
+    for name, (correlation, far, share_a, share_b) in values.items():
         targets = a.methods[name].target[pairs[:, 0]], b.methods[name].target[pairs[:, 1]]
-        same = targets[0] == targets[1]
-        found[name] = MethodDiff(correlation, moved, share_a, share_b, same)
+        same = same_class(a, b, *targets)
+        found[name] = MethodDiff(correlation, far, share_a, share_b, same)
     return found
 
 
@@ -311,32 +370,8 @@ def _compared(
         return math.nan if before is after else 0.0, math.nan, math.nan, math.nan
     if before.shape != after.shape:
         after = heatmap_of(after[None], before.shape, signed=True)[0]
-    moved = float(np.hypot(*(centre_of(before) - centre_of(after)))) / math.sqrt(2)
     shares = [math.nan if mask is None else share_in(each, mask) for each in (before, after)]
-    return rank_correlation(before, after), moved, shares[0], shares[1]
-
-
-def _mask_of(mask: Any) -> Callable[[str], NDArray[Any] | None]:
-    """From a picture's path to its mask."""
-    if mask is None:
-        return lambda _: None
-    if isinstance(mask, Mapping):
-        known = {str(key): _checked(value) for key, value in mask.items()}
-        return lambda path: next((known[k] for k in _names(path) if k in known), None)
-    only = _checked(mask)
-    return lambda _: only
-
-
-def _names(path: str) -> tuple[str, ...]:
-    name = os.path.basename(path)
-    return path, name, os.path.splitext(name)[0]
-
-
-def _checked(mask: Any) -> NDArray[Any]:
-    array = np.asarray(mask)
-    if array.ndim != 2 or not array.size or not (array > 0).any():
-        raise InputError(f"a mask must be [h, w] with a value above 0; got {list(array.shape)}")
-    return array > 0
+    return rank_correlation(before, after), moved(before, after), shares[0], shares[1]
 
 
 def _mean(values: Array) -> float:

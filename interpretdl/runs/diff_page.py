@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data_processor.page import made, render_page
-from .page_data import PICTURE, number, strip, thumbnails
+from .page_data import PICTURE, model_of, number, percent, strip, thumbnails
 
 __all__ = ["diff_page"]
 
@@ -55,9 +55,9 @@ def diff_page(diff: Any, read: Any) -> str:
         data={"thumbs": thumbs},
         n=len(diff), only_a=diff.only_a[:_LISTED], only_b=diff.only_b[:_LISTED],
         only=(len(diff.only_a), len(diff.only_b)), flipped=int(diff.flipped.sum()),
-        share=f"{diff.flips:.1%}", masked=masked,
+        share=percent(diff.flips, 1), lost=int(diff.lost.sum()), gaps=diff.gaps, masked=masked,
         table=[_row(name, each, masked) for name, each in diff.methods.items()],
-        pairs=_pairs(diff),
+        pairs=(pairs := _pairs(diff))[:_PAIRS], all_pairs=len(pairs),
         flips=[strip_of(int(k), list(diff.methods)) for k in flips],
         moved={name: [strip_of(k, [name]) for k in places] for name, places in moved.items()},
         facts={**_facts(diff), **made()},
@@ -76,7 +76,7 @@ def _prediction(diff: Any, k: int) -> str:
     for columns, row in ((diff.a, i), (diff.b, j)):
         known = columns.prediction[row] >= 0
         words.append(
-            f"{columns.name(columns.prediction[row])} {columns.probability[row]:.0%}"
+            f"{columns.name(columns.prediction[row])} {percent(float(columns.probability[row]))}"
             if known
             else columns.errors[row] or "no prediction"
         )
@@ -105,14 +105,11 @@ def _pairs(diff: Any) -> list[tuple[str, str, int]]:
     found = Counter(
         (diff.a.name(diff.a.prediction[i]), diff.b.name(diff.b.prediction[j])) for i, j in rows
     )
-    return [(before, after, count) for (before, after), count in found.most_common(_PAIRS)]
+    return [(before, after, count) for (before, after), count in found.most_common()]
 
 
 def _facts(diff: Any) -> dict[str, str]:
     facts = {}
-    for name, run in zip(("before", "after"), diff.runs, strict=True):
-        model = run.settings.get("model")
-        given = str(model.get("name") or "") if isinstance(model, dict) else str(model or "")
-        words = (str(run.folder), given, str(run.fingerprint.get("model", "")))
-        facts[name] = "; ".join(filter(None, words))
+    for name, run in zip(("A, before", "B, after"), diff.runs, strict=True):
+        facts[name] = "; ".join(filter(None, (str(run.folder), model_of(run))))
     return facts

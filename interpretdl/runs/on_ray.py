@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import InputError, InterpretError, ResourceError
+from ..errors import InputError, InterpretError, ResourceError, warn
 from .engines import Agree, Engine, Stop
 from .missing import needed
 from .plan import Plan
@@ -19,6 +20,7 @@ __all__ = ["on_ray"]
 
 _LONGEST = 1.0  # seconds until Ctrl-C is seen
 _REACH_SECONDS = 10.0
+_PATIENCE_SECONDS = 30.0  # until it is said that workers wait for a CPU
 
 
 class Actor:
@@ -45,18 +47,20 @@ class Actor:
 def on_ray(
     address: str, plan: Plan, workers: int, seconds: float, agree: Agree, stop: Stop
 ) -> Engine:
-    """Actors in a pool, each with one model; one that dies is started again, and its shard too.
+    """Actors, each with one model; one that dies is started again, and its shard too.
+
+    Those that have a model begin, also where the cluster has no CPUs yet for the others.
 
     Args:
         address: of a cluster; "local" starts one here, which ends with the run.
 
     Raises:
-        ResourceError: Ray is missing, or cannot be reached.
+        InputError: this process is connected to another cluster.
+        ResourceError: Ray is missing, cannot be reached, or gives a worker up.
         InterpretError: the first that a worker raised.
     """
     with needed("Ray", "ray"), _quiet():
         import ray
-        from ray.util import ActorPool
 
     with _connected(ray, address, workers, plan.threads):
         kind = ray.remote(max_restarts=-1, max_task_retries=-1, num_cpus=plan.threads)(Actor)
@@ -67,30 +71,56 @@ def on_ray(
             for _ in range(workers)
         ]  # fmt: skip
         try:
-            found = [_checked(each) for each in ray.get([actor.start.remote() for actor in actors])]
-            if any(each != found[0] for each in found):
-                raise InputError(
-                    "the workers built different models: give the model's function a seed, or "
-                    "weights from a file"
-                )
-            jobs = agree(found[0])[::-1]
-            pool = ActorPool(actors)
-            while True:
-                while jobs and pool.has_free() and not stop.is_set():
-                    pool.submit(lambda actor, job: actor.make.remote(job), jobs.pop())
-                if not pool.has_next():
-                    return
-                with contextlib.suppress(TimeoutError):
-                    yield _checked(pool.get_next_unordered(timeout=_LONGEST))
+            yield from _made(ray, actors, plan.threads, agree, stop)
+        except ray.exceptions.RayError as error:
+            last = f"{error}".strip().rpartition("\n")[2]
+            raise ResourceError(f"Ray gave a worker up: {last}") from error
         finally:
             for actor in actors:
                 ray.kill(actor)
 
 
-def _checked(found: dict[str, Any]) -> dict[str, Any]:
-    if "failed" in found:
-        raise raised(found["failed"])
-    return found
+def _made(ray: Any, actors: list[Any], threads: int, agree: Agree, stop: Stop) -> Engine:
+    placed = [actor.__ray_ready__.remote() for actor in actors]
+    building = {actor.start.remote(): actor for actor in actors}
+    making: dict[Any, Any] = {}
+    free: list[Any] = []
+    known: dict[str, Any] | None = None
+    jobs: list[Job] = []
+    began, told = time.monotonic(), False
+    while True:
+        while jobs and free and not stop.is_set():
+            actor = free.pop()
+            making[actor.make.remote(jobs.pop())] = actor
+        if not making and (stop.is_set() or (known is not None and not jobs)):
+            return  # though others may still wait for a CPU
+        ready, _ = ray.wait([*building, *making], timeout=_LONGEST)
+        for each in ready:
+            found = ray.get(each)
+            if "failed" in found:
+                raise raised(found["failed"])
+            if each in making:
+                free.append(making.pop(each))
+                yield found
+                continue
+            free.append(building.pop(each))
+            if known is None:
+                known, jobs = found, agree(found)[::-1]
+            elif found != known:
+                raise InputError(
+                    "the workers built different models: give the model's function a seed, or "
+                    "weights from a file"
+                )
+        if not told and time.monotonic() - began > _PATIENCE_SECONDS:
+            told = True
+            _, waiting = ray.wait(placed, num_returns=len(placed), timeout=0)
+            idle = ray.available_resources().get("CPU", 0)
+            if waiting and idle < threads:
+                there = ray.cluster_resources().get("CPU", 0)
+                warn(
+                    f"{len(waiting)} of {len(actors)} workers have not begun: each takes {threads} "
+                    f"of the Ray cluster's CPUs, which are {there:g}, {idle:g} of them free"
+                )
 
 
 @contextlib.contextmanager
@@ -104,6 +134,12 @@ def _quiet() -> Iterator[None]:
 def _connected(ray: Any, address: str, workers: int, threads: int) -> Iterator[None]:
     """A connection, which ends with the block if this began it."""
     if ray.is_initialized():
+        there = ray.get_runtime_context().gcs_address
+        if address not in ("local", "auto", there):
+            raise InputError(
+                f"this process is connected to Ray at {there}, not at {address!r}: give 'auto' to "
+                "use that, or call ray.shutdown() before"
+            )
         yield
         return
     _check_there(address)

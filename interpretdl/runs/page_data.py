@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..progress import progress_bar
-from .sheets import MAP_SIDE, colours, map_sheets, picture_sheets, picture_side
+from .sheets import MAP_SIDE, colours, map_sheets, picture_sheets, picture_side, shape_of
 
-__all__ = ["PICTURE", "number", "rounded", "strip", "thumbnails"]
+__all__ = ["PICTURE", "counted", "model_of", "number", "percent", "rounded", "strip", "thumbnails"]
 
 PICTURE = ""  # in the place of a method's name: the picture without a map
 
@@ -39,12 +39,17 @@ def thumbnails(
                 bar.update()
 
         sheets, shapes = picture_sheets(pictures(), side)
+    there = [int(shape is not None) for shape in shapes]
+    for k, shape in enumerate(shapes):
+        if shape is None:  # without a picture, its first map says how high and wide it is
+            mine = (maps[k] for maps, _ in layers.values())
+            shapes[k] = next((shape_of(one) for one in mine if one is not None), None)
     drawn = {}
     for name, (maps, signed) in layers.items():
-        files, there = map_sheets(maps, shapes, signed)
-        drawn[name] = {"sheets": files, "there": there, "signed": signed}
+        files, mapped = map_sheets(maps, shapes, signed)
+        drawn[name] = {"sheets": files, "there": mapped, "signed": signed}
     return {
-        "side": side, "mapSide": MAP_SIDE, "sheets": sheets, "layers": drawn,
+        "side": side, "mapSide": MAP_SIDE, "sheets": sheets, "layers": drawn, "there": there,
         "shapes": [shape and [round(each, 4) for each in shape] for shape in shapes],
         "colours": {"signed": colours(True), "unsigned": colours(False)},
     }  # fmt: skip
@@ -70,6 +75,28 @@ def strip(
 def number(value: float, digits: int = 3) -> str:
     """So many digits, or a dash for what is no number."""
     return f"{0.0 if abs(value) < 1e-12 else value:.{digits}g}" if math.isfinite(value) else "–"
+
+
+def percent(value: float, digits: int = 0) -> str:
+    """As a percentage, with more digits where it would else be all or nothing and is not quite."""
+    if not math.isfinite(value):
+        return "–"
+    while digits < 6 and 0 < value < 1 and round(100 * value, digits) in (0, 100):
+        digits += 1
+    return f"{100 * value:.{digits}f}%"
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things in words: "1 picture", "2 pictures"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def model_of(run: Any) -> str:
+    """What is known of a run's model: its name, and the digest of its weights."""
+    model = run.settings.get("model")
+    given = model.get("name") if isinstance(model, dict) else model
+    words = dict.fromkeys(str(each or "") for each in (given, run.fingerprint.get("model")))
+    return "; ".join(filter(None, words))
 
 
 def rounded(values: Any) -> list[float | None]:

@@ -1,7 +1,5 @@
 """The process of a worker: jobs come in as lines of JSON, and lines of JSON say what it does.
 
-    python -m interpretdl.runs.process
-
 Not multiprocessing: its children run the user's script again, and a script that lacks
 `if __name__ == "__main__"` then starts a run of its own.
 """
@@ -14,10 +12,11 @@ import queue
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import IO, Any
 
-from ..errors import InterpretError
+from ..errors import InterpretError, InterpretWarning
 from ..progress import show_progress
 from .plan import Plan
 from .shard import Job, Maker
@@ -55,6 +54,16 @@ def main() -> None:
     def step(name: str, pictures: Sequence[int]) -> None:
         say(step=name, pictures=list(pictures))
 
+    said: list[str] = []
+    show = warnings.showwarning
+
+    def keep(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, InterpretWarning):
+            said.append(str(message))
+        else:
+            show(message, category, *where, **more)
+
+    warnings.showwarning = keep
     plan = jobs.get()
     sys.path[:] = [*plan["path"], *(each for each in sys.path if each not in plan["path"])]
     try:
@@ -62,13 +71,10 @@ def main() -> None:
         maker = Maker(Plan(**plan))
         say(ready=maker.describe())
         while True:
-            say(done=maker.make(Job(**jobs.get()), step))
+            say(done={**maker.make(Job(**jobs.get()), step), "warnings": said})
+            said.clear()
     except InterpretError as error:
         say(failed=failure(error))
     except Exception as error:
         traceback.print_exc()
         say(failed=failure(error))
-
-
-if __name__ == "__main__":
-    main()

@@ -17,13 +17,13 @@ from ..preprocessing import whole_number
 from ..registry import EVALUATORS
 from .clusters import FEWEST, Clusters, clusters_of
 from .columns import Columns, Stored, class_number, columns_of, picture_reader, stacked
-from .page_data import PICTURE, number, rounded, strip, thumbnails
+from .page_data import PICTURE, counted, model_of, number, percent, rounded, strip, thumbnails
 from .sheets import map_sheets, shape_of
 
 __all__ = ["clusters_in_run", "write_report"]
 
 _EXAMPLES = 6
-_PAIRS, _CLASSES = 50, 300  # rows of a table
+_PAIRS, _LISTED = 50, 300  # rows of a table
 _MOST_CLUSTERED = 1000  # maps of a class
 _AT_ONCE = 4000  # maps in memory while groups are looked for
 _SEARCHED = 60  # classes and methods, those with most maps
@@ -43,7 +43,7 @@ def write_report(
         root: the folder where relative paths of pictures start; None: where the run was started.
 
     Raises:
-        InputError: the run has no row yet.
+        InputError: the run has no row yet, or `root` is no folder.
         ResourceError: the file cannot be written, or does not end in .html.
     """
     check_writable(path, (".html",))
@@ -97,7 +97,8 @@ class _Page:
     """One report while it is made."""
 
     def __init__(self, run: Stored, columns: Columns, most: int, root: Path | None) -> None:
-        self.run, self.c, self.root = run, columns, root
+        self.run, self.c = run, columns
+        self.read = picture_reader(run, root)
         n = len(columns)
         step = np.arange(min(n, most)) * n // min(n, most)
         self.shown = step.astype(int)
@@ -122,9 +123,7 @@ class _Page:
             name: (mine, method.signed)
             for (name, method), mine in zip(c.methods.items(), maps, strict=True)
         }
-        thumbs = thumbnails(
-            [c.paths[i] for i in shown], picture_reader(self.run, self.root), layers
-        )
+        thumbs = thumbnails([c.paths[i] for i in shown], self.read, layers)
         side = thumbs["side"]
         for group in groups:  # mean maps have layers of their own, without a picture below
             means, signed = group["means"], group["signed"]
@@ -132,6 +131,7 @@ class _Page:
             thumbs["layers"][group["layer"]] = {
                 "sheets": sheets, "there": there, "signed": signed, "shape": shape_of(means[0])
             }  # fmt: skip
+        classes, failures, (pairs, all_pairs) = self._classes(), self._failures(), self._pairs()
         return render_page(
             __package__,
             "run.html",
@@ -139,23 +139,22 @@ class _Page:
             n=len(c), shown=len(shown), methods=list(c.methods),
             facts=self._facts(), summary=self._summary(),
             heads=[(name, _better(self.directions[name])) for name in self.run.metrics],
-            classes=self._classes(), by_label=bool((c.label >= 0).any()),
-            pairs=self._pairs(), faithful=self._faithful(side),
+            classes=classes[:_LISTED], all_classes=len(classes),
+            by_label=bool((c.label >= 0).any()),
+            pairs=pairs, all_pairs=all_pairs, extremes=self._extremes(side),
             groups=[{**group, "strips": self._strips(group, side)} for group in groups],
             looked_at=self._looked_at, fewest=_FEWEST_SHOWN,
-            failures=[(c.title(i), c.errors[i]) for i in range(len(c)) if c.errors[i]][:_CLASSES],
-            failed=sum(map(bool, c.errors)),
+            failures=failures[:_LISTED], all_failures=len(failures),
+            missing=sum(bool(e) for method in c.methods.values() for e in method.errors),
         )  # fmt: skip
 
     # -- tables -----------------------------------------------------------------------------------
 
     def _facts(self) -> dict[str, str]:
-        run, model = self.run, self.run.settings.get("model")
-        given = model.get("name") if isinstance(model, dict) else model
-        weights = str(run.fingerprint.get("model", ""))
+        run = self.run
         count = f"{len(self.c)} of {run.pictures}"
         return {
-            "model": "; ".join(filter(None, [str(given or ""), weights])) or "unknown",
+            "model": model_of(run) or "unknown",
             "pictures": count if len(self.c) < run.pictures else str(run.pictures),
             "complete": "yes" if run.complete else "no: the run was not finished",
             "methods": ", ".join(run.methods),
@@ -192,11 +191,11 @@ class _Page:
         rows.sort(key=lambda row: (row["right"] if row["right"] == row["right"] else 2,
                                    -row["count"]))  # fmt: skip
         for row in rows:
-            row["right"], row["probability"] = _percent(row["right"]), _percent(row["probability"])
-        return rows[:_CLASSES]
+            row["right"], row["probability"] = percent(row["right"]), percent(row["probability"])
+        return rows
 
-    def _pairs(self) -> list[dict[str, Any]]:
-        """Which class was taken for which, the most frequent first."""
+    def _pairs(self) -> tuple[list[dict[str, Any]], int]:
+        """Which class was taken for which, the most frequent ones; and how many pairs there are."""
         c = self.c
         wrong = np.flatnonzero(self.right == 0)
         found = Counter((int(c.label[i]), int(c.prediction[i])) for i in wrong)
@@ -206,13 +205,26 @@ class _Page:
             rows.append({
                 "label": label, "prediction": prediction, "count": count,
                 "label_name": c.name(label), "prediction_name": c.name(prediction),
-                "probability": _percent(_mean(c.probability[mine])),
+                "probability": percent(_mean(c.probability[mine])),
             })  # fmt: skip
-        return rows
+        return rows, len(found)
+
+    def _failures(self) -> list[tuple[str, str]]:
+        """Pictures that lack a map, and why: what every method says, or each for itself."""
+        found = []
+        for i in range(len(self.c)):
+            said = {name: each.errors[i] for name, each in self.c.methods.items()}
+            if len({*said.values()}) == 1:
+                why = self.c.errors[i]
+            else:
+                why = "; ".join(f"{name}: {error}" for name, error in said.items() if error)
+            if why:
+                found.append((self.c.title(i), why))
+        return found
 
     # -- strips -----------------------------------------------------------------------------------
 
-    def _faithful(self, side: int) -> list[dict[str, Any]]:
+    def _extremes(self, side: int) -> list[dict[str, Any]]:
         """For each method and metric the best and the worst maps of those shown."""
         found = []
         for name, method in self.c.methods.items():
@@ -223,14 +235,15 @@ class _Page:
                     continue
                 higher = self.directions[metric]
                 ends = {"highest": order[::-1], "lowest": order}
-                words = {True: ("most", "least"), False: ("least", "most"), None: ("", "")}[higher]
                 strips = []
-                for (end, places), word in zip(ends.items(), words, strict=True):
+                for end, places in ends.items():
                     tiles = [
                         (k, name, f"{self._file(k)}: {number(float(values[k]))}")
                         for k in map(int, places[:_EXAMPLES])
                     ]
-                    title = f"{name}, {end} {metric}{f': {word} faithful' if word else ''}"
+                    title = f"{name}, {end} {metric}"
+                    if higher is not None:
+                        title += ": best" if (end == "highest") == higher else ": worst"
                     strips.append(strip(title, _better(higher), tiles, side))
                 found.append({"method": name, "metric": metric,
                               "strips": strips[::-1] if higher is False else strips})  # fmt: skip
@@ -291,9 +304,10 @@ class _Page:
                 tiles.append((place, group["method"], self._file(place)))
             right = _mean(self.right[np.searchsorted(self.c.positions, groups.members(k))])
             note = "The mean map, then the pictures whose maps are nearest to it."
-            title = f"{group['label']}, {group['method']}: group {k + 1}, {size} pictures"
+            what = counted(size, "picture")
+            title = f"{group['label']}, {group['method']}: group {k + 1}, {what}"
             if right == right:
-                title += f", {_percent(right)} right"
+                title += f", {percent(right)} right"
             strips.append(strip(title, note, tiles, side))
         return strips
 
@@ -301,12 +315,14 @@ class _Page:
 
     def _rows(self) -> dict[str, Any]:
         c, shown = self.c, self.shown
-        used = {*c.label[shown].tolist(), *c.prediction[shown].tolist()} - {-1}
         return {
             "picture": PICTURE,
             "methods": list(c.methods),
             "metrics": list(self.run.metrics),
-            "classes": [[k, c.name(k)] for k in sorted(used, key=c.name)],
+            "classes": {
+                name: [[k, c.name(k)] for k in sorted({*values.tolist()} - {-1}, key=c.name)]
+                for name, values in (("label", c.label), ("prediction", c.prediction))
+            },
             "title": [c.title(i) for i in shown],
             "error": [c.errors[i] for i in shown],
             "label": c.label[shown].tolist(),
@@ -350,7 +366,3 @@ def _spread(values: Any) -> float:
     known = _known(values)
     with np.errstate(over="ignore"):
         return float(known.std(ddof=1)) if known.size > 1 else float("nan")
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0%}" if np.isfinite(value) else "–"

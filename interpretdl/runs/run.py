@@ -17,7 +17,7 @@ from typing import Any
 import paddle
 
 from ..dissection.lock import Hold
-from ..errors import InputError, ResourceError
+from ..errors import InputError, ResourceError, warn
 from ..hints import check_value
 from ..preprocessing import whole_number
 from ..progress import progress_bar
@@ -53,7 +53,7 @@ def run(
     map_size: int = 56,
     shard_size: int = 64,
     batch_size: int = 4,
-    threads: int = 1,
+    threads: int | None = None,
     seconds: float = 600.0,
     on_shard: Callable[[dict[str, Any]], Any] | None = None,
     **settings: Any,
@@ -83,12 +83,15 @@ def run(
         explain: which class: the "prediction", or the "label".
         workers: processes on this machine, or actors of Ray; 0: this process, which a picture that
             kills its decoder ends. None: 0 for a model that is an object, else 1.
-        ray: address of a Ray cluster, or "local" for one on this machine. `out` and the pictures
-            must have the same paths on all nodes.
+        ray: address of a Ray cluster, "auto" for the one that this process is connected to or
+            that Ray finds, or "local" for one on this machine. `out` and the pictures must have the
+            same paths on all nodes.
         map_size: pixels of a map's longer side; a map is not enlarged.
         shard_size: pictures in one file, which is what an interruption may cost each worker.
         batch_size: pictures explained together, and most inputs in one run of the model.
-        threads: of each worker. More processes are faster than more threads.
+        threads: of each worker, which change the last digits of maps; None: 1. More processes are
+            faster than more threads. This process has as many as OMP_NUM_THREADS said when Python
+            started, and another number is refused.
         seconds: how long a step may take, such as reading one picture or one method on a batch.
             A worker that takes longer is replaced. Not in this process.
         on_shard: called after each shard with a dict of plain values.
@@ -99,8 +102,9 @@ def run(
         the Run. Pictures that cannot be read or explained are rows with their error.
 
     Raises:
-        InputError: an argument that does not fit; `out` holds another run (what differs is said),
-            or pictures have changed since (the first of each file is looked at, of 100 at most).
+        InputError: an argument that does not fit; `out` holds another run (what differs is said);
+            pictures have changed since (the first of each file is looked at, of 100 at most), or
+            none of those in these files is there any more.
         ResourceError: `out` cannot be written to or another run writes there; pyarrow or Ray is
             missing; a worker ends again and again before it does anything.
         KeyboardInterrupt: after Ctrl-C, once the shards in hand are done; the second is at once.
@@ -110,20 +114,26 @@ def run(
     check_explained(explain)
     entries = check_plan(
         methods, metrics, options,
-        map_size=map_size, shard_size=shard_size, batch_size=batch_size, threads=threads,
+        map_size=map_size, shard_size=shard_size, batch_size=batch_size,
+        threads=1 if threads is None else threads,
     )  # fmt: skip
+    check_value("ray", ray, str | None)
+    check_value("weights", settings.get("weights"), str | os.PathLike | None)
+    check_value("on_shard", on_shard, Callable | None)
+    check_value("seconds", seconds, float)
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise InputError(f"seconds must be above 0 and finite, such as 600; got {seconds:g}")
     pictures = source_of(source, labels)
     if explain == "label" and pictures.labels is None and pictures.paths is not None:
         raise InputError("explain='label' needs labels: a column 'label', or labels=")
     if inspect.isfunction(model):
         model = _named(model) if workers != 0 else model()
     count, spec = _workers(model, workers, ray, settings)
-    check_value("seconds", seconds, float)
+    threads = _threads(threads, count)
     folder = _folder(out)
     plan = Plan(
         spec, *entries, explain, int(map_size), int(batch_size),
-        int(threads) if count else int(os.environ.get("OMP_NUM_THREADS", 1)),
-        str(folder.resolve()), os.getcwd(), pictures.spec, list(sys.path),
+        threads, str(folder.resolve()), os.getcwd(), pictures.spec, list(sys.path),
     )  # fmt: skip
     if count and pictures.paths is None and pictures.spec is None:
         raise InputError(
@@ -175,14 +185,30 @@ def _workers(
     return count, spec if weights is None else {**spec, "weights": os.path.abspath(weights)}
 
 
+def _threads(given: int | None, workers: int) -> int:
+    """Of a process. Results depend on it bit for bit, as products are summed in another order."""
+    if workers:
+        return 1 if given is None else int(given)
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    here = int(text) if text.isascii() and text.isdigit() else 1  # as Paddle reads it
+    if given not in (None, here):
+        raise InputError(
+            f"threads are those of workers, and this process has {here}: give workers=1, or "
+            f"OMP_NUM_THREADS={given} in the environment before Python starts"
+        )
+    return here
+
+
 def _folder(out: str | os.PathLike[str]) -> Path:
-    folder = Path(out)
+    check_value("out", out, str | os.PathLike)
     try:
+        if not os.fspath(out):
+            raise ValueError("the path is empty")
+        folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(
-            f"cannot make the folder {folder}: {error.strerror or error}"
-        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise ResourceError(f"cannot make the folder {out}: {reason}") from error
     return folder
 
 
@@ -206,7 +232,7 @@ class _Course:
     def go(
         self, model: Any, count: int, ray: str | None, seconds: float, settings: dict[str, Any]
     ) -> None:
-        stop = Stop()
+        stop, count = Stop(), min(count, self.shards)
         bar = progress_bar(len(self.source), "run", "picture")
         with bar, _interrupts(stop):
             if ray is not None:
@@ -214,7 +240,7 @@ class _Course:
 
                 engine = on_ray(ray, self.plan, count, seconds, self._agree, stop)
             elif count:
-                workers = [Worker(self.plan, seconds) for _ in range(min(count, self.shards))]
+                workers = [Worker(self.plan, seconds) for _ in range(count)]
                 engine = in_processes(workers, self._agree, stop)
             else:
                 if isinstance(model, str):
@@ -235,6 +261,8 @@ class _Course:
                     errors += found["errors"]
                     bar.set_postfix_str(f"{errors} errors" if errors else "")
                     bar.update(found["pictures"])
+                    for text in found.pop("warnings", ()):  # of a worker's process
+                        warn(text)
                     self._tell(found, now, time.monotonic() - self.began)
         if stop.is_set() and self.done < self.shards:
             raise KeyboardInterrupt
@@ -287,7 +315,10 @@ class _Course:
         }  # fmt: skip
         begin(self.folder, content)
         there = complete_shards(self.folder, fingerprint, self.shards, remove=True)
-        if changed := changed_picture(self.folder, there, list(plan.metrics), plan.root):
+        paths = self.source.paths
+        if paths and (
+            changed := changed_picture(self.folder, there, list(plan.metrics), paths, plan.root)
+        ):
             raise InputError(
                 f"{changed} has changed since {self.folder} was begun; give another folder, or "
                 "remove this one"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..data_processor.files import encodable
 from ..data_processor.heatmaps import heatmap_of
 from ..data_processor.readers import Batch
-from ..errors import InputError, InterpretError, InterpretWarning, ResourceError, TargetError
+from ..errors import InputError, InterpretError, InterpretWarning, ModelWarning, ResourceError, warn
 from ..evaluator import Evaluator
 from ..evaluator.compare import metric_settings, settings_of
 from ..explanation import Explanation
@@ -28,7 +28,7 @@ from ..probe.state import place_of
 from ..record import digest, digest_of_model, plain
 from ..registry import EVALUATORS, METHODS
 from ..subject import Subject
-from ..targets import target_of
+from .labels import Classes, Meant
 from .pictures import channels_last, file_digest, joined
 from .plan import Plan
 from .source import Row
@@ -68,10 +68,7 @@ class _Picture:
 
     columns: dict[str, Any]
     batch: Batch
-    index: int = -1
-    """The class to explain; -1 for the most likely one."""
-    wrong: str | None = None
-    """Why its label cannot be explained."""
+    label: Meant
 
 
 def no_step(step: str, pictures: Sequence[int]) -> None:
@@ -93,8 +90,9 @@ class Maker:
         if dataset is None and plan.dataset is not None:
             given = imported(plan.dataset, "data set")
             self._dataset = given() if callable(given) else given
-        self._names = self._subject.class_names
         self._use(plan.batch_size)
+        self._classes = Classes.of(self._subject)
+        self._warned = False
 
     def _use(self, batch_size: int) -> None:
         """Build methods that run at most so many inputs at once."""
@@ -102,18 +100,18 @@ class Maker:
         if subject.probe._plan.fixed != batch_size:  # a new probe traces its programs again
             subject = subject.with_batch_size(batch_size)
         self._methods: dict[str, tuple[Interpreter, dict[str, Any]]] = {
-            name: (METHODS.find(entry["method"]).cls(subject), dict(entry["options"]))
+            name: (_registered(METHODS, entry["method"])(subject), dict(entry["options"]))
             for name, entry in self.plan.methods.items()
         }
         self._metrics: dict[str, Evaluator] = {
-            name: EVALUATORS.find(entry["metric"]).cls(**entry["options"])
+            name: _registered(EVALUATORS, entry["metric"])(**entry["options"])
             for name, entry in self.plan.metrics.items()
         }
 
     def describe(self) -> dict[str, Any]:
         """What rows depend on that only the built model tells, in values that JSON knows."""
         model = self._subject.probe.model
-        weights = digest_of_model(model)
+        weights, names = digest_of_model(model), self._classes.names
         layers = {type(layer) for layer in model.sublayers(include_self=True)}
         methods = {name: settings_of(*each, weights) for name, each in self._methods.items()}
         metrics = {name: metric_settings(each) for name, each in self._metrics.items()}
@@ -124,10 +122,10 @@ class Maker:
                 "methods": _checked(methods),
                 "metrics": _checked(metrics),
                 "preprocessing": _reading(self._subject.preprocessing),
-                "class_names": digest(self._names),
+                "class_names": digest(names),
                 "place": str(place_of(model)),
             },
-            "class_names": None if self._names is None else list(self._names),
+            "class_names": None if names is None else list(names),
         }
 
     def make(self, job: Job, step: Step = no_step) -> dict[str, Any]:
@@ -177,47 +175,34 @@ class Maker:
         """A picture; or its columns with the error."""
         number, path, label = row
         columns: dict[str, Any] = {"picture": number, "path": path and encodable(path)}
-        if str(number) in refused:
-            return {**columns, "error": refused[str(number)]}
-        try:
-            item: Any = path and os.path.join(self.plan.root, path)
-            if path is None:
-                item = self._dataset[number]
-                if isinstance(item, tuple | list):
-                    item, label = item[0], item[1] if len(item) > 1 and label is None else label
-                item = channels_last(item)
-            batch = self._subject.read(item)
-            if batch.images is None or len(batch) != 1:
-                raise InputError("a run explains pictures; this is something else")
-            columns["digest"] = file_digest(item) if path else digest(np.asarray(batch.images))
-        except Exception as error:  # whatever a data set raises; the run goes on
-            if isinstance(error, _MEMORY) and self._size > 1:
-                raise
-            return {**columns, "error": _told(error)}
-        return self._labelled(_Picture(columns, batch), label)
-
-    def _labelled(self, picture: _Picture, label: Any) -> _Picture:
-        if hasattr(label, "item") and np.size(label) == 1:
-            label = label.item()
-        if self.plan.explain == "label":
-            picture.wrong = "no label was given for this picture" if label is None else None
-        if label is None:
-            return picture
-        names = self._names
-        if isinstance(label, str):
-            picture.columns["label_name"] = encodable(label)
-        try:
-            found: Any = target_of(label, "logit", names, 1, [0])
-            index = int(np.ravel(found.labels)[0])
-        except TargetError as error:
-            picture.wrong = str(error) if self.plan.explain == "label" else None
-            return picture
-        picture.columns["label"] = index
-        if names is not None and 0 <= index < len(names):
-            picture.columns["label_name"] = encodable(names[index])
-        if self.plan.explain == "label":
-            picture.index = index
-        return picture
+        error = refused.get(str(number))
+        if error is None:
+            try:
+                item: Any = path and os.path.join(self.plan.root, path)
+                if path is None:
+                    item = self._dataset[number]
+                    if isinstance(item, tuple | list):
+                        item, label = item[0], item[1] if len(item) > 1 and label is None else label
+                    item = channels_last(item)
+                batch = self._subject.read(item)
+                if batch.images is None or len(batch) != 1:
+                    raise InputError("a run explains pictures; this is something else")
+                columns["digest"] = file_digest(item) if path else digest(np.asarray(batch.images))
+            except Exception as failed:  # whatever a data set raises; the run goes on
+                if isinstance(failed, _MEMORY) and self._size > 1:
+                    raise
+                error = _told(failed)
+        meant = self._classes.meant(label)
+        columns |= meant.columns
+        if error is not None:
+            return {**columns, "error": error}
+        if meant.wrong is not None and self.plan.explain != "label" and not self._warned:
+            self._warned = True
+            warn(
+                f"the label of picture {number} is left out ({meant.wrong}); of further ones only "
+                "the column 'diagnostics' tells"
+            )
+        return _Picture(columns, batch, meant)
 
     # -- explaining -------------------------------------------------------------------------------
 
@@ -230,7 +215,9 @@ class Maker:
         good: list[_Picture] = []
         for picture in group:
             columns = {**picture.columns, "method": name}
-            error = picture.wrong or job.refused.get(f"{columns['picture']} {name}")
+            error = job.refused.get(f"{columns['picture']} {name}")
+            if self.plan.explain == "label" and picture.label.index is None:
+                error = picture.label.wrong or "no label was given for this picture"
             if error is None:
                 good.append(picture)
             else:
@@ -247,16 +234,19 @@ class Maker:
         method = self._methods[name][0]
         pictures = [picture.columns["picture"] for picture in group]
         batch = joined([picture.batch for picture in group])
-        wanted = np.array([picture.index for picture in group])
+        wanted = [picture.label.index for picture in group]
         own = dict(options)
         try:
             step(name, pictures)
-            label = wanted if self.plan.explain == "label" else None
+            label = np.array(wanted) if self.plan.explain == "label" else None
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always", InterpretWarning)
                 found = method._explained(batch, label, own.pop("gradient_of", None), {}, own)
             rows = self._columns(found)
             _note(said, rows)
+            for picture, row in zip(group, rows, strict=True):
+                if picture.label.wrong is not None:
+                    row["diagnostics"]["label"] = picture.label.wrong
             for metric, evaluator in self._metrics.items():
                 step(f"{name}\t{metric}", pictures)
                 self._measure(metric, evaluator, batch, found, method, options, rows)
@@ -324,6 +314,17 @@ class Maker:
 _MEMORY = (ResourceError, MemoryError)
 
 
+def _registered(registry: Any, name: str) -> Any:
+    """A class by its name, which the process that began the run knows."""
+    if name not in registry.all():
+        raise InputError(
+            f"workers have no {registry.noun} {name!r}, because they do not run the script that "
+            "registers it: register it in the module of the model's function, or in a package "
+            f"with an entry point {registry.group!r}; or give workers=0"
+        )
+    return registry.all()[name].cls
+
+
 def _told(error: BaseException) -> str:
     text = str(error) or "no message"
     own = isinstance(error, InterpretError)
@@ -331,10 +332,17 @@ def _told(error: BaseException) -> str:
 
 
 def _note(said: list[warnings.WarningMessage], rows: list[dict[str, Any]]) -> None:
-    """Warnings of the package go into the rows of those explained together; others go on."""
-    mine = [str(each.message) for each in said if issubclass(each.category, InterpretWarning)]
-    for each in said:
-        if not issubclass(each.category, InterpretWarning):
+    """Warnings of the package go into the rows of those explained together; others go on.
+
+    So do those of the model, which are said once, of whatever happens to come first.
+    """
+    own = [
+        issubclass(each.category, InterpretWarning) and not issubclass(each.category, ModelWarning)
+        for each in said
+    ]
+    mine = [str(each.message) for each, is_own in zip(said, own, strict=True) if is_own]
+    for each, is_own in zip(said, own, strict=True):
+        if not is_own:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
     for row in rows:
         if mine:

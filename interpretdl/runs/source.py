@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..data_processor.readers import picture_endings
-from ..errors import InputError, ResourceError, quoted
+from ..errors import InputError, InterpretError, ResourceError, quoted, warn
 from ..models_by_name import imported
-from ..record import digest, plain
+from ..record import digest
+from .labels import Label, given_label
 from .missing import needed
 
 __all__ = ["Row", "Source", "source_of"]
 
-Label = int | str | None
 Row = tuple[int, str | None, Label]
 """Position in the source, path or None, label or None."""
 
@@ -75,21 +75,35 @@ def source_of(given: Any, labels: Any = None) -> Source:
         ResourceError: a folder or table that cannot be read; pyarrow is missing.
     """
     source = _source(given)
-    if not len(source):
+    try:
+        count = len(source)
+    except Exception as error:  # whatever a data set raises
+        raise InputError(
+            f"the data set does not say how many items it has ({error}); a run needs one with "
+            "__len__ and __getitem__"
+        ) from error
+    if not count:
         raise InputError("there is nothing to explain: the source is empty")
     if labels is None:
         return source
-    if isinstance(labels, str):
-        if labels != "folders" or source.paths is None:
+    if isinstance(labels, str) and labels == "folders":
+        if source.paths is None:
             raise InputError(
-                f"labels must be one for each picture, or 'folders' (the name of the folder that a "
-                f"picture lies in); got {labels!r}"
+                "labels='folders' is for paths; the labels of a data set come with its items, "
+                "(picture, label)"
             )
         return Source(source.paths, tuple(Path(path).parent.name for path in source.paths))
-    values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
-    if len(values) != len(source):
-        raise InputError(f"{len(values)} labels were given for {len(source)} pictures")
-    return Source(source.paths, tuple(map(_label, values)), source.dataset, source.spec)
+    values = labels.tolist() if hasattr(labels, "tolist") else labels
+    unordered = isinstance(values, str | bytes | Mapping | AbstractSet)
+    if unordered or not isinstance(values, Iterable):
+        raise InputError(
+            "labels must be a list with one for each picture, in their order, or 'folders' (the "
+            f"name of the folder that a picture lies in); got {quoted(labels)}"
+        )
+    values = list(values)
+    if len(values) != count:
+        raise InputError(f"{len(values)} labels were given for {count} pictures")
+    return Source(source.paths, tuple(map(given_label, values)), source.dataset, source.spec)
 
 
 def _source(given: Any) -> Source:
@@ -105,7 +119,9 @@ def _source(given: Any) -> Source:
             if _is_dataset(dataset):
                 return Source(None, None, dataset, text)
             raise InputError(f"{text} gave no data set, but {type(dataset).__name__}")
-        return Source((text,))
+        return Source((_picture(text),))
+    if hasattr(given, "columns") and hasattr(given, "itertuples"):  # a pandas.DataFrame
+        return _listed([*given.columns], lambda i: given.iloc[:, i].tolist(), "the table")
     if isinstance(given, list | tuple):
         if all(isinstance(each, str | os.PathLike) for each in given):
             return Source(tuple(os.fspath(each) for each in given))
@@ -117,6 +133,22 @@ def _source(given: Any) -> Source:
         "the source must be a folder, a list of paths, a .csv or .parquet with a column 'path', or "
         f"a data set with __len__ and __getitem__; got {quoted(given)}"
     )
+
+
+def _picture(path: str) -> str:
+    """The path of a picture that is there."""
+    endings = picture_endings()
+    if not os.path.isfile(path):
+        raise InputError(
+            f"there is no {path!r}; the source is a folder, a picture, a table "
+            f"({', '.join(_TABLES)}), or package.module:function for a data set"
+        )
+    if os.path.splitext(path)[1].lower() not in endings:
+        raise InputError(
+            f"{path!r} is no table ({', '.join(_TABLES)}) and no picture "
+            f"({', '.join(sorted(endings))})"
+        )
+    return path
 
 
 def _is_dataset(given: Any) -> bool:
@@ -134,8 +166,15 @@ def _in_folder(folder: str) -> tuple[str, ...]:
             f"cannot read the folder {error.filename}: {error.strerror or error}"
         ) from error
 
-    for place, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    above = {folder: frozenset([os.path.realpath(folder)])}
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        seen, folders[:] = above.pop(place), sorted(n for n in folders if not n.startswith("."))
+        for name in [*folders]:
+            inner = os.path.join(place, name)
+            real = os.path.realpath(inner)
+            if real in seen:  # a link to a folder that this one lies in
+                folders.remove(name)
+            above[inner] = seen | {real}
         found += [
             os.path.join(place, name)
             for name in sorted(files)
@@ -151,50 +190,61 @@ def _in_folder(folder: str) -> tuple[str, ...]:
 def _table(path: Path) -> Source:
     """A table with a column "path", from the table's folder on, and maybe one "label"."""
     try:
-        columns = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+        return (_parquet if path.suffix.lower() == ".parquet" else _csv)(path)
+    except InterpretError:
+        raise
     except OSError as error:
         raise ResourceError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, csv.Error) as error:  # pyarrow's errors are ValueErrors
         raise InputError(f"cannot read {path} as a table: {error}") from error
-    if "path" not in columns:
-        raise InputError(f"{path} has no column 'path'; it has {', '.join(map(str, columns))}")
-    if any(not isinstance(each, str) or not each for each in columns["path"]):
-        raise InputError(f"the column 'path' of {path} has a row without a path")
-    paths = tuple(str(path.parent / each) for each in columns["path"])
-    labels = columns.get("label")
-    return Source(paths, None if labels is None else tuple(map(_label, labels)))
 
 
-def _csv(path: Path) -> dict[str, list[Any]]:
+def _csv(path: Path) -> Source:
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter=separator, strict=True)
-        rows = list(reader)
-        names = list(reader.fieldnames or ())
-    return {name: [row[name] for row in rows] for name in names}
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        names = next(reader, [])
+        rows = [row for row in reader if row]
+
+    def column(i: int) -> list[str | None]:
+        return [row[i] if i < len(row) else None for row in rows]
+
+    return _listed(names, column, str(path), path.parent)
 
 
-def _parquet(path: Path) -> dict[str, list[Any]]:
+def _parquet(path: Path) -> Source:
     with needed("pyarrow", "runs"):
         import pyarrow.parquet as pq
-    schema = pq.read_schema(path)
-    wanted = [name for name in ("path", "label") if name in schema.names]
-    found: dict[str, list[Any]] = pq.read_table(path, columns=wanted).to_pydict()
-    return found or {name: [] for name in schema.names}
+    names = pq.read_schema(path).names
+
+    def column(i: int) -> list[Any]:
+        return pq.read_table(path, columns=[names[i]]).column(0).to_pylist()  # type: ignore[no-any-return]
+
+    return _listed(names, column, str(path), path.parent)
 
 
-def _label(value: Any) -> Label:
-    """A class index, or a name; nothing for an empty field."""
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.item()
-    value = plain(value)
-    if value is None or value == "":
-        return None
-    if isinstance(value, float) and value.is_integer():  # pandas' whole numbers beside gaps
-        value = int(value)
-    if isinstance(value, str):
-        text = value.strip()
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else text
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise InputError(f"a label must be a class index or name; got {quoted(value)}")
+def _listed(
+    names: Sequence[Any],
+    column: Callable[[int], list[Any]],
+    where: str,
+    folder: Path | None = None,
+) -> Source:
+    """The pictures of a table whose columns have these names; relative paths start at `folder`."""
+    known = [str(name).strip().casefold() for name in names]
+    for name in ("path", "label"):
+        if known.count(name) > 1:
+            raise InputError(f"{where} has several columns {name!r}; leave one of them")
+    listed = ", ".join(map(str, names))
+    if "path" not in known:
+        raise InputError(f"{where} has no column 'path'; it has {listed or 'none'}")
+    paths = column(known.index("path"))
+    for i, each in enumerate(paths):
+        if not isinstance(each, str) or not each:
+            raise InputError(f"row {i + 1} of {where} has no path; got {quoted(each)}")
+    if folder is not None:
+        paths = [str(folder / each) for each in paths]
+    if "label" in known:
+        return Source(tuple(paths), tuple(map(given_label, column(known.index("label")))))
+    if near := [str(name) for name, low in zip(names, known, strict=True) if "label" in low]:
+        warn(f"{where} has no column 'label', and {near[0]!r} is not read; rename it to 'label'")
+    return Source(tuple(paths))

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,8 @@ def write_shard(
     path = shard_path(folder, shard)
     try:
         with atomic_path(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+            with temporary.open("wb") as file:  # pyarrow opens only names in UTF-8
+                pq.write_table(table, file, compression="zstd", write_page_checksum=True)
             _to_disk(temporary)
     except ResourceError as error:
         raise ResourceError(
@@ -137,9 +138,11 @@ def begin(folder: Path, content: Mapping[str, Any]) -> None:
     if path.exists():
         before = read_run(folder)["fingerprint"]
         if different := _differences(before, content["fingerprint"]):
+            alone = len(different) == 1 and different[0].startswith("threads: ")
+            more = f"threads={before['threads']} to go on, " if alone else ""
             raise InputError(
-                f"{folder} holds another run; what differs: {'; '.join(different)}. Give another "
-                "folder, or remove this one"
+                f"{folder} holds another run; what differs: {'; '.join(different)}. Give {more}"
+                "another folder, or remove this one"
             )
         return
     strangers = sorted(name for name in os.listdir(folder) if not name.startswith("."))
@@ -223,55 +226,97 @@ def _check_content(content: Any) -> None:
 def complete_shards(
     folder: Path, fingerprint: Mapping[str, Any], shards: int, *, remove: bool = False
 ) -> list[int]:
-    """The shards that are there in full.
+    """The shards that are there in full, in order.
 
     Args:
         remove: remove what is damaged or of another run, with a warning.
-    """
-    with needed("pyarrow", "runs"):
-        import pyarrow.parquet as pq
 
+    Raises:
+        ResourceError: a file cannot be opened or read, which says nothing of what is in it.
+    """
     expected, found = _digest(fingerprint), []
-    for name in sorted(os.listdir(folder)):
-        match = _SHARD.fullmatch(name)
-        if match is None or int(match[1]) >= shards:
-            continue
-        shard = int(match[1])
+    names = filter(None, map(_SHARD.fullmatch, os.listdir(folder)))
+    for shard in sorted({int(name[1]) for name in names}):
+        if shard >= shards:
+            break
+        path = shard_path(folder, shard)
         try:
-            metadata = pq.read_schema(folder / name).metadata or {}
-            mark = json.loads(metadata[_KEY])
-            if (mark["fingerprint"], mark["shard"]) != (expected, shard):
-                raise ValueError("it is of another run")
+            with _opened(path) as file:
+                mark = json.loads((file.schema_arrow.metadata or {})[_KEY])
+                if (mark["fingerprint"], mark["shard"]) != (expected, shard):
+                    raise ValueError("it is of another run")
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _DAMAGE as error:
             if remove:
-                warn(f"{folder / name} is damaged and will be made again: {error}")
-                (folder / name).unlink(missing_ok=True)
+                warn(f"{path} is damaged and will be made again: {error}")
+                path.unlink(missing_ok=True)
             continue
         found.append(shard)
     return found
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A shard, as a pyarrow.parquet.ParquetFile; in the block, _DAMAGE is what is wrong with it.
+
+    Python opens the file, whose errors have a number. Those of pyarrow about what it reads have
+    none, also where they are OSErrors.
+    """
+    with needed("pyarrow", "runs"):
+        import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as raw, pq.ParquetFile(raw, page_checksum_verification=True) as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise ValueError(str(error).strip()) from error
+        raise ResourceError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+_DAMAGE = (ValueError, KeyError, TypeError, NotImplementedError)
+
+
 def changed_picture(
-    folder: Path, shards: Sequence[int], metrics: Sequence[str], root: str
+    folder: Path, shards: Sequence[int], metrics: Sequence[str], paths: Sequence[str], root: str
 ) -> str | None:
     """A picture that is another one than when it was explained, of the first in some files.
 
     Args:
         shards: the files that are there; at most 100 of them are looked at, evenly spread.
         metrics: of the run.
+        paths: of all pictures.
         root: where relative paths start.
 
     Raises:
-        InputError: a file is damaged.
+        InputError: a file is damaged, or none of the pictures in these files is there any more.
+        ResourceError: a file cannot be read.
     """
+    gone, some_there = "", False
     for shard in shards[:: -(-len(shards) // _LOOKED_AT) or 1]:
-        rows = read_shard(folder, shard, metrics, ["path", "digest"]).slice(0, 1)
-        for path, before in zip(*rows.to_pydict().values(), strict=True):
-            file = path and os.path.join(root, path)
-            if before and file and os.path.isfile(file) and file_digest(file) != before:
-                return str(path)
+        rows = read_shard(folder, shard, metrics, ["picture", "digest"]).to_pylist()
+        for i, row in enumerate(rows):
+            if i and some_there:
+                break
+            path = paths[int(row["picture"])]
+            file = os.path.join(root, path)
+            if row["digest"] is None:  # it was not there before, or could not be read
+                continue
+            if not os.path.isfile(file):
+                gone = gone or path
+                continue
+            some_there = True
+            if not i and file_digest(file) != row["digest"]:
+                return path
+    if gone and not some_there:
+        raise InputError(
+            f"none of the pictures that were explained is there any more, such as {gone}: {folder} "
+            f"was begun in {read_run(folder)['settings'].get('root')}, and paths are now looked "
+            f"for in {root}; start the run there, or give another folder"
+        )
     return None
 
 
@@ -282,16 +327,15 @@ def read_shard(
 
     Raises:
         InputError: it is damaged, or gone.
+        ResourceError: it cannot be read.
     """
-    import pyarrow.parquet as pq
-
     path = shard_path(folder, shard)
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with _opened(path) as file:
             if not file.schema_arrow.equals(schema_of(metrics)):
                 raise ValueError("its columns are not those of the run")
             return file.read(columns=columns).replace_schema_metadata(None)
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, *_DAMAGE) as error:
         raise InputError(
             f"{path} is damaged ({error}); remove it and run again, which makes it again"
         ) from error

@@ -129,12 +129,17 @@ class Worker:
     def _begin(self) -> None:
         threads = str(self.plan.threads)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        # Not as `-m`'s current directory: the package must be found where it is for this process.
-        paths = os.pathsep.join(path for path in self.plan.path if path)
+        # Modules must be found where they are for this process: in the current directory, which
+        # Python looks through first for `-c` and for `-m`, only if it is on its path.
+        paths = os.pathsep.join(path or os.getcwd() for path in self.plan.path)
         environment = {**os.environ, **dict.fromkeys(names, threads), "PYTHONPATH": paths}
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "interpretdl.runs.process"],
+                [
+                    sys.executable, "-c",
+                    "import sys; sys.path[:] = [path for path in sys.path if path]; "
+                    "from interpretdl.runs.process import main; main()",
+                ],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
                 start_new_session=True,  # Ctrl-C is for this process, which tells the others
             )  # fmt: skip

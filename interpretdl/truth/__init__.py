@@ -1,7 +1,8 @@
 """Truth: problems whose explanation is known, and how well methods explain them."""
 
-from .agreement import Agreement, judge
+from .agreement import Agreement
 from .grading import QUICK, SLOW, run
+from .judging import judge
 from .measures import MEASURES
 from .planted import closed_form
 from .suite import Problem

@@ -1,61 +1,27 @@
-"""judge(): whether evaluators rank methods as the truth does."""
+"""Agreement: how evaluators rank methods, beside how the truth ranks them."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import math
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, InterpretError, InterpretWarning, did_you_mean
-from ..evaluator.base import Evaluator
-from ..evaluator.controls import CONTROLS, Control
+from ..errors import InputError, did_you_mean
 from ..evaluator.correlation import spearman
-from ..explanation import Explanation
-from ..interpreter.base import Interpreter
-from ..progress import progress_bar
 from ..record import plain
-from ..registry import EVALUATORS
-from ..subject import Subject
-from ..targets import ClassScore
-from .grading import Entry, Given, entries_of, is_pair, problems_of, with_options
-from .measures import measured
-from .suite import Problem
 from .table import TruthTable
+from .text import columns, counted, ends, notes, short
 
-__all__ = ["METHODS_JUDGED", "PROBLEMS_JUDGED", "Agreement", "judge"]
+__all__ = ["Agreement"]
 
-METHODS_JUDGED = (
-    *("gradient", "sensitivity", "simple_taylor", "smooth_grad", "integrated_gradients"),
-    *("expected_gradients", "deep_lift", "lrp", "deep_taylor", "excitation_bp", "guided_bp"),
-    *(
-        "deconvnet",
-        "guided_grad_cam",
-        "grad_cam",
-        "hires_cam",
-        "layer_cam",
-        "eigen_cam",
-        "score_cam",
-    ),
-)
-"""Methods of different kinds and qualities that take little time."""
-
-PROBLEMS_JUDGED = (
-    *("planted/keys", "planted/large", "planted/ripples", "planted/or", "planted/more"),
-    *("trained/convolutional", "parts/hybrids"),
-)
-"""Problems of different kinds; in some of them the truth is small, in others large."""
-
-Judged = str | type[Evaluator] | tuple[str | type[Evaluator], Mapping[str, Any]]
 _FEWEST = 4  # methods, below which an order says nothing
 _DRAWS = 500
 
@@ -74,6 +40,9 @@ class Agreement:
         values: {(evaluator, method, problem): float64 [N]}, larger is better for all of them.
         reasons: why there is no value, by the same keys.
     """
+
+    FILE: ClassVar[str] = "agreement.csv"
+    """What `save` writes."""
 
     evaluators: tuple[str, ...]
     methods: tuple[str, ...]
@@ -164,20 +133,36 @@ class Agreement:
         )
 
     def __str__(self) -> str:
-        lines = [["evaluator", "agreement", "95 % interval", "methods"]]
+        sizes = sorted({len(self.truth[self.methods[0], problem]) for problem in self.problems})
+        pictures = counted(sizes[-1], "picture") + " or fewer" * (len(sizes) > 1)
+        rows = [["evaluator", "agreement", "95 % interval", "methods"]]
         for name, mean, low, high, count in self.rows():
-            cells = [name, _short(mean), f"{_short(low)} to {_short(high)}", str(count)]
-            lines.append(cells)
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-            for line in lines
+            rows.append([name, short(mean, "+"), ends(low, high, "to", "+"), str(count)])
+        lines = [
+            f"rank correlation of each evaluator with the truth over {len(self.methods)} methods, "
+            f"mean over {counted(len(self.problems), 'problem')} of {pictures}",
+            f"methods: {', '.join(self.methods)}",
+            f"problems: {', '.join(self.problems)}",
+            *columns(rows),
         ]
-        heading = (
-            f"rank correlation of each evaluator with the truth, mean over {len(self.problems)} "
-            "problems"
-        )
-        return "\n".join([heading, *text])
+        reasons = self._notes()
+        return "\n".join(lines + (["", *reasons] if reasons else []))
+
+    def _notes(self) -> list[str]:
+        """What has no value: a line for each reason; of no evaluator, the method alone."""
+        where: dict[tuple[str, str, str], list[str]] = {}
+        for (evaluator, method, problem), reason in self.reasons.items():
+            where.setdefault((method, problem, reason), []).append(evaluator)
+        cells = [
+            (name, problem, reason)
+            for (method, problem, reason), found in where.items()
+            for name in (
+                [method]
+                if len(found) == len(self.evaluators)
+                else [f"{evaluator} of {method}" for evaluator in found]
+            )
+        ]
+        return notes(cells, len(self.problems))
 
     def __repr__(self) -> str:
         return f"<Agreement of {len(self.evaluators)} evaluators on {len(self.problems)} problems>"
@@ -200,9 +185,9 @@ class Agreement:
         Raises:
             ResourceError: it cannot be written.
         """
-        from ..data_processor.files import atomic_path, check_writable, encodable
+        from ..data_processor.files import atomic_path, encodable
 
-        target = check_writable(TruthTable.folder(path) / "agreement.csv", (".csv",))
+        target = TruthTable.folder(path, (self.FILE,)) / self.FILE
         with atomic_path(target) as temporary:
             temporary.write_bytes(encodable(self.csv()).encode())
         return target
@@ -215,152 +200,6 @@ class Agreement:
             "problems": list(self.problems),
             "rows": [plain(dict(zip(names, row, strict=True))) for row in self.rows()],
         }
-
-
-def judge(
-    evaluators: Mapping[str, Judged] | Sequence[Judged] | Judged | None = None,
-    methods: Mapping[str, Given] | Sequence[Given] | Given | None = None,
-    problems: str | Problem | Sequence[str | Problem] | None = None,
-    *,
-    pictures: int = 8,
-    options: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Agreement:
-    """Whether evaluators rank methods as the truth does.
-
-        print(it.truth.judge(["deletion", "insertion", "monotonicity"]))
-
-    Each method explains the pictures of each problem; its relevance mass is the truth, and each
-    evaluator measures the same maps. A good evaluator puts methods into the order of their mass.
-
-    Args:
-        evaluators: registered names or Evaluator classes, each alone or with its options, as
-            (name, options); in a list, or in a mapping that names them. None: all that need no
-            masks or boxes, which would be the truth itself.
-        methods: as `run` takes them; None: those in `METHODS_JUDGED`. Controls are added.
-        problems: as `run` takes suites; None: those in `PROBLEMS_JUDGED`. A problem whose truth is
-            nothing ranks no methods and is left out.
-        pictures: how many of each problem.
-        options: of methods, as `run` takes them.
-
-    Returns:
-        Agreement. Where a method refuses a network, or an evaluator cannot measure a method, the
-        reason is kept.
-
-    Raises:
-        InputError: a name that is not known; a problem without masks.
-    """
-    entries = entries_of(list(METHODS_JUDGED) if methods is None else methods, options or {})
-    columns = evaluators_of(evaluators)
-    chosen = [
-        p.take(pictures) for p in problems_of(PROBLEMS_JUDGED if problems is None else problems)
-    ]
-    chosen = [problem for problem in chosen if problem.masks.any()]
-    if not chosen:
-        raise InputError("none of the problems has a truth that lies somewhere")
-    names = (*entries, *(name for name in CONTROLS if name not in entries))
-    truth: dict[tuple[str, str], Values] = {}
-    values: dict[tuple[str, str, str], Values] = {}
-    reasons: dict[tuple[str, str, str], str] = {}
-    with progress_bar(len(chosen) * len(names), "judge", "method") as bar:
-        for problem in chosen:
-            key, subject = f"{problem.suite}/{problem.name}", Subject.of(problem.model)
-            for name in names:
-                bar.set_postfix_str(f"{problem.name}, {name}")
-                bar.update()
-                try:
-                    row = _Row(entries.get(name), name, problem, subject)
-                except InterpretError as error:  # the method refuses the network
-                    truth[name, key] = np.full(len(problem), np.nan)
-                    reasons |= {(column, name, key): str(error) for column in columns}
-                    continue
-                truth[name, key] = row.truth
-                for column, (cls, own) in columns.items():
-                    try:
-                        values[column, name, key] = row.measure(cls(problem.model, **own))
-                    except InterpretError as error:
-                        reasons[column, name, key] = str(error)
-    keys = tuple(f"{problem.suite}/{problem.name}" for problem in chosen)
-    return Agreement(tuple(columns), names, keys, truth, values, reasons)
-
-
-class _Row:
-    """One method on one problem: its maps, and the share of them that lies on the truth."""
-
-    def __init__(self, entry: Entry | None, name: str, problem: Problem, subject: Subject) -> None:
-        self.problem, self.target = problem, ClassScore(problem.labels, "logit")
-        self.options: dict[str, Any] = {}
-        self.explain: Any = Control(subject, name)
-        if entry is not None and entry.info is not None:
-            self.explain = entry.info.cls(subject)
-            self.options = entry.options_for(entry.info, problem)
-        elif entry is not None:
-            self.explain = _of_function(entry.function, problem)
-        if isinstance(self.explain, Interpreter):
-            with _quiet():
-                found = self.explain.explain(problem.x, label=problem.labels, **self.options)
-            self.values, self.signed = found.values, bool(found.signed)
-        else:
-            self.values = self.explain(problem.x, self.target)
-            self.signed = bool((self.values < 0).any())
-        self.truth: Values = measured(problem, self.values, None, self.signed)[0]["mass"]
-
-    def measure(self, evaluator: Evaluator) -> Values:
-        """A value for each picture, of which the larger is the better."""
-        with _quiet():
-            found = evaluator.measure(
-                self.problem.x, self.values, self.target,
-                interpreter=self.explain, options=self.options, signed=self.signed,
-            )  # fmt: skip
-        sign = 1.0 if found.higher_is_better else -1.0
-        return np.where(np.isfinite(found.values), sign * found.values, np.nan)
-
-
-def _of_function(function: Any, problem: Problem) -> Any:
-    """A function (model, x, labels) as evaluators call a method."""
-
-    def explain(x: NDArray[Any], target: Any) -> NDArray[Any]:
-        labels = np.array(np.broadcast_to(target.labels, len(x)), np.int64)
-        found = function(problem.model, np.array(x), labels)
-        return np.asarray(found.values if isinstance(found, Explanation) else found)
-
-    return explain
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Empty maps and the like are seen in the numbers."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InterpretWarning)
-        yield
-
-
-def evaluators_of(given: Any) -> dict[str, tuple[type[Evaluator], dict[str, Any]]]:
-    """Evaluators and their options by name, from what `judge` takes.
-
-    Raises:
-        InputError: a name that is not known, two of one name, or one that is given the truth.
-    """
-    if given is None:
-        given = [n for n, info in EVALUATORS.all().items() if not info.needs & {"masks", "boxes"}]
-    elif isinstance(given, str) or is_pair(given) or not isinstance(given, Sequence | Mapping):
-        given = [given]
-    pairs = given.items() if isinstance(given, Mapping) else [(None, one) for one in given]
-    found: dict[str, tuple[type[Evaluator], dict[str, Any]]] = {}
-    for name, one in pairs:
-        cls, options = with_options(one)
-        cls = EVALUATORS.find(cls).cls if isinstance(cls, str) else cls
-        if not (isinstance(cls, type) and issubclass(cls, Evaluator)):
-            raise InputError(f"an evaluator is a registered name or its class; got {one!r}")
-        if cls.info.needs & {"masks", "boxes"}:
-            raise InputError(f"{cls.info.name} is given the truth, and is not judged by it")
-        key = name or cls.info.name
-        if key in found:
-            raise InputError(f"two evaluators are named {key!r}; give a mapping with other names")
-        cls(**options)  # says what is wrong with an option before the work
-        found[key] = cls, dict(options)
-    if not found:
-        raise InputError("give at least one evaluator")
-    return found
 
 
 def _filled(rows: Values) -> Values:
@@ -377,7 +216,3 @@ def _mean_correlation(pairs: Sequence[tuple[Values, Values]]) -> float:
         if known.sum() >= _FEWEST and np.ptp(values[known]) > 0 and np.ptp(truth[known]) > 0:
             found.append(spearman(values[known], truth[known]))
     return float(np.mean(found)) if found else math.nan
-
-
-def _short(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:+.2f}"

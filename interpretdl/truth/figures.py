@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ _BEST = 10
 
 def grades_figure(table: Any) -> Figure:
     """Grades with intervals, and the grade on each problem, a line of panels for each suite."""
-    from ..data_processor.canvas import Canvas, drawable
+    from ..data_processor.canvas import Canvas
 
     ranks = {suite: list(table.ranks(suite)) for suite in table.suites}
     heights = [1.5 + 0.22 * len(names) for names in ranks.values()]
@@ -35,8 +36,7 @@ def grades_figure(table: Any) -> Figure:
             colour = "#888888" if name in table.controls else "#1f77b4"
             left.plot(table.interval(name, suite), (place, place), color=colour, linewidth=2)
             left.plot(table.mean(name, suite), place, "o", color=colour, markersize=4)
-        labels = [drawable(name)[0].replace("$", r"\$") for name in names]
-        left.set_yticks(places, labels, fontsize="x-small")
+        left.set_yticks(places, [_label(name, 40) for name in names], fontsize="x-small")
         left.set_xlim(-0.02, 1.02)
         left.set_ylim(len(names) - 0.5, -0.5)
         left.grid(axis="x", linewidth=0.4)
@@ -49,7 +49,7 @@ def grades_figure(table: Any) -> Figure:
                 column, row, f"{value:.2f}", ha="center", va="center", fontsize="xx-small",
                 color="white" if value > 0.6 else "black",
             )  # fmt: skip
-        short = [drawable(table.problems[key].name)[0].replace("$", r"\$") for key in keys]
+        short = [_label(table.problems[key].name, 40) for key in keys]
         right.set_xticks(range(len(keys)), short, rotation=30, ha="right", fontsize="x-small")
         right.set_yticks(places, [""] * len(names))
         right.set_facecolor("#d9c9b0")
@@ -58,11 +58,13 @@ def grades_figure(table: Any) -> Figure:
 
 
 def maps_figure(
-    table: Any, methods: Sequence[str] | None, problems: Sequence[str] | None
+    table: Any, methods: Sequence[str] | str | None, problems: Sequence[str] | str | None
 ) -> Figure:
     """A line for each problem: picture, truth, maps."""
-    from ..data_processor.canvas import Canvas, drawable
+    from ..data_processor.canvas import Canvas
 
+    problems = [problems] if isinstance(problems, str) else problems
+    methods = [methods] if isinstance(methods, str) else methods
     keys = list(table.problems) if problems is None else list(problems)
     if methods is None:
         ranked = [name for name in table.ranks(table.suites[0]) if name not in table.controls]
@@ -72,7 +74,9 @@ def maps_figure(
             if name not in known:
                 raise InputError(f"no {name!r} in the table{did_you_mean(name, known)}")
     columns = 2 + len(methods)
-    figure = Canvas(figsize=(1.1 * columns, 1.2 * len(keys) + 0.6), layout="constrained")
+    titles = [_label(name.replace("_", " "), 14, 4) for name in ("picture", "truth", *methods)]
+    heads = 0.3 + 0.15 * max(title.count("\n") + 1 for title in titles)
+    figure = Canvas(figsize=(1.1 * columns, 1.2 * len(keys) + heads), layout="constrained")
     panels = figure.subplots(len(keys), columns, squeeze=False)
     for line, key in zip(panels, keys, strict=True):
         problem = table.problems[key]
@@ -80,15 +84,23 @@ def maps_figure(
             axes.set_xticks([])
             axes.set_yticks([])
         line[0].imshow(_picture(problem))
-        line[0].set_ylabel(drawable(problem.name)[0].replace("$", r"\$"), fontsize="x-small")
+        line[0].set_ylabel(_label(problem.name, 20, 2), fontsize="x-small")
         line[1].imshow(problem.masks[0], cmap="gray", vmin=0, vmax=1)
         for axes, name in zip(line[2:], methods, strict=True):
             _draw(axes, table, name, key)
-    titles = ["picture", "truth", *methods]
     for axes, title in zip(panels[0], titles, strict=True):
-        shown = drawable(title.replace("_", " "))[0].replace("$", r"\$").replace(" ", "\n")
-        axes.set_title(shown, fontsize="x-small")
+        axes.set_title(title, fontsize="x-small")
     return figure
+
+
+def _label(name: str, width: int, lines: int = 1) -> str:
+    """A name as matplotlib draws it, in lines of so many characters; the rest is cut off."""
+    from ..data_processor.canvas import drawable
+
+    rows = textwrap.wrap(drawable(name)[0], width)
+    if len(rows) > lines:
+        rows = [*rows[: lines - 1], rows[lines - 1][: width - 1] + "…"]
+    return "\n".join(rows).replace("$", r"\$")
 
 
 def _picture(problem: Any) -> Any:

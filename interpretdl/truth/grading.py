@@ -6,7 +6,7 @@ import importlib
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,8 +21,9 @@ from ..interpreter.base import Interpreter
 from ..progress import progress_bar
 from ..record import plain
 from ..registry import METHODS, MethodInfo
+from .kept import CHANGED, Kept
 from .measures import measured
-from .suite import Problem
+from .suite import Problem, checked_name
 from .suites import SUITES
 from .table import Finding, TruthTable
 
@@ -71,21 +72,13 @@ class Entry:
 
     def explain(self, problem: Problem, labels: NDArray[np.int64]) -> tuple[NDArray[Any], bool]:
         """Values, and whether those below zero speak against the class."""
-        if self.function is not None:
-            found = self.function(problem.model, problem.x.copy(), labels.copy())
-        elif self.info is not None:
+        x, labels = problem.x.copy(), labels.copy()  # a method may change them in place
+        if self.info is not None:
             method = self.info.cls(problem.model, batch_size=_BATCH)
-            found = method.explain(problem.x, label=labels, **self.options_for(self.info, problem))
-        if isinstance(found, Explanation):
-            return found.values, bool(found.signed)
-        values = np.asarray(found)
-        n, shape = len(problem), list(values.shape)
-        if values.ndim not in (3, 4) or len(values) != n or values.dtype.kind not in "fiu":
-            raise InputError(
-                f"a method must return numbers [N, C, h, w] or [N, h, w], N = {n}; got "
-                f"{values.dtype} {shape}"
-            )
-        return values, bool((values < 0).any())
+            found = method.explain(x, label=labels, **self.options_for(self.info, problem))
+        elif self.function is not None:
+            found = self.function(problem.model, x, labels)
+        return values_of(found, len(problem))
 
     def options_for(self, info: MethodInfo, problem: Problem) -> dict[str, Any]:
         """The method's, and what the problem says: its logit, its layer, what nothing is."""
@@ -97,6 +90,22 @@ class Entry:
         if "baselines" in info.options:
             own["baselines"] = np.zeros(problem.x.shape[1:], np.float32)
         return {**own, **problem.options.get(info.name, {}), **self.options}
+
+
+def values_of(found: Any, n: int) -> tuple[NDArray[Any], bool]:
+    """What a method returned for n pictures, and whether values below zero speak against the class.
+
+    Raises:
+        InputError: no numbers, or not of n pictures.
+    """
+    explained = isinstance(found, Explanation)
+    values = np.asarray(found.values if explained else found)
+    if values.ndim not in (3, 4) or len(values) != n or values.dtype.kind not in "fiu":
+        raise InputError(
+            f"a method must return numbers [N, C, h, w] or [N, h, w], N = {n}; got "
+            f"{values.dtype} {list(values.shape)}"
+        )
+    return values, bool(found.signed) if explained else bool((values < 0).any())
 
 
 def run(
@@ -125,14 +134,15 @@ def run(
         out: a folder for the results, see `TruthTable.save`; made if its parent is there.
 
     Returns:
-        TruthTable. Where a method refuses a model or fails, the reason stands in the place of its
-        numbers.
+        TruthTable. Where a method refuses a model, fails, or changes the model, the reason stands
+        in the place of its numbers.
 
     Raises:
-        InputError: a name that is not known, an option that a method does not have.
+        InputError: a name that is not known, an option that a method does not have; a method
+            changed a model in a way that cannot be undone.
         ResourceError: `out` cannot be written (before the work).
     """
-    entries = entries_of(methods, options or {})
+    entries = entries_of(methods, options)
     place = None if out is None else TruthTable.folder(out)
     problems = [problem.take(pictures) for problem in problems_of(suites)]
     controls = [Entry(name, _control(name)) for name in CONTROLS if name not in entries]
@@ -140,9 +150,13 @@ def run(
     rows = [*entries.values(), *controls]
     with _one_thread(), progress_bar(len(problems) * len(rows), "truth", "map") as bar:
         for problem in problems:
+            kept = Kept(problem.model)
             for entry in rows:
                 bar.set_postfix_str(f"{problem.name}, {entry.name}")
-                findings[entry.name, _key(problem)] = _found(entry, problem)
+                found = _found(entry, problem)
+                if kept.put_back():
+                    found = Finding(len(problem), reason=CHANGED)
+                findings[entry.name, _key(problem)] = found
                 bar.update()
     table = TruthTable(
         methods=tuple(entry.name for entry in rows),
@@ -179,13 +193,18 @@ def _found(entry: Entry, problem: Problem) -> Finding:
             if problem.others is not None:
                 others, other_signed = entry.explain(problem, problem.others)
                 signed = signed or other_signed
-        numbers, empty = measured(problem, values, others, signed)
+        with np.errstate(over="ignore"):  # beyond float32 a map is not finite, as the table says
+            numbers, empty, unknown = measured(problem, values, others, signed)
+            first, scale = _one(values), 0.0
+            if others is not None:
+                scale = float(np.abs(heatmap_of(_one(others), _size(problem), signed)).max())
     except Exception as error:  # the end of one cell, with its reason, and not of the run
-        return Finding(n, reason=f"{type(error).__name__}: {error}")
-    first, scale = _one(values), 0.0
-    if others is not None:
-        scale = float(np.abs(heatmap_of(_one(others), _size(problem), signed)).max())
-    return Finding(n, numbers, empty, seconds / n, signed, first, scale)
+        return Finding(n, reason=reason_of(error))
+    return Finding(n, numbers, empty, unknown, seconds / n, signed, first, scale)
+
+
+def reason_of(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _one(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -206,11 +225,11 @@ def _control(name: str) -> Explains:
 
 
 def problems_of(suites: str | Problem | Sequence[str | Problem] | None) -> list[Problem]:
-    wanted: Sequence[str | Problem]
-    if suites is None:
-        wanted = ["planted"]
-    else:
-        wanted = [suites] if isinstance(suites, str | Problem) else list(suites)
+    wanted: list[Any] = ["planted"]
+    if isinstance(suites, str | Problem) or not isinstance(suites, Iterable | None):
+        wanted = [suites]
+    elif suites is not None:
+        wanted = list(suites)
     if not wanted:
         raise InputError(f"no suite is given; there are {', '.join(SUITES)}")
     for one in wanted:  # before any of them is built
@@ -221,20 +240,26 @@ def problems_of(suites: str | Problem | Sequence[str | Problem] | None) -> list[
         if name is None and not isinstance(one, Problem):
             raise InputError(f"a suite is its name or a Problem; got {one!r}")
     found: dict[str, Problem] = {}
-    suites_built: dict[str, dict[str, Problem]] = {}
+    built: dict[str, dict[str, Problem]] = {}
     for one in wanted:
-        if isinstance(one, Problem):
-            found[_key(one)] = one
-            continue
-        suite, slash, name = one.partition("/")
-        if suite not in suites_built:
-            suites_built[suite] = {problem.name: problem for problem in SUITES[suite]()}
-        built = suites_built[suite]
-        if slash and name not in built:
-            there = did_you_mean(name, built) or f"; there are {', '.join(built)}"
-            raise InputError(f"no problem {name!r} in the suite {suite!r}{there}")
-        found.update({_key(p): p for p in built.values() if not slash or p.name == name})
+        for problem in [one] if isinstance(one, Problem) else _named(one, built):
+            if found.setdefault(_key(problem), problem) is not problem:
+                raise InputError(f"two problems are named {_key(problem)!r}; rename one of them")
     return list(found.values())
+
+
+def _named(name: str, built: dict[str, dict[str, Problem]]) -> list[Problem]:
+    """The problems of "suite", or the one of "suite/problem"; each suite is built once."""
+    suite, slash, short = name.partition("/")
+    if suite not in built:
+        built[suite] = {problem.name: problem for problem in SUITES[suite]()}
+    problems = built[suite]
+    if not slash:
+        return list(problems.values())
+    if short not in problems:
+        there = did_you_mean(short, problems) or f"; there are {', '.join(problems)}"
+        raise InputError(f"no problem {short!r} in the suite {suite!r}{there}")
+    return [problems[short]]
 
 
 def is_pair(given: Any) -> bool:
@@ -249,18 +274,29 @@ def with_options(given: Any) -> tuple[Any, Mapping[str, Any]]:
 
 def entries_of(
     methods: Any,
-    options: Mapping[str, Mapping[str, Any]],
+    options: Mapping[str, Mapping[str, Any]] | None,
 ) -> dict[str, Entry]:
+    options = {} if options is None else options
+    if not isinstance(options, Mapping) or not all(
+        isinstance(own, Mapping) for own in options.values()
+    ):
+        raise InputError(f"options must be {{method: {{option: value}}}}; got {options!r}")
     if methods is None:
         every = METHODS.all().items()
         methods = [n for n, info in every if "pictures" in info.inputs and n not in SLOW]
-    elif isinstance(methods, str) or is_pair(methods) or callable(methods):
+    elif (
+        isinstance(methods, str)
+        or is_pair(methods)
+        or callable(methods)
+        or not isinstance(methods, Iterable)
+    ):
         methods = [methods]
     named = methods.items() if isinstance(methods, Mapping) else [(None, one) for one in methods]
     entries: dict[str, Entry] = {}
     for name, given in named:
         method, own = with_options(given)
-        entry = _entry(name, method)
+        entry = _entry(None if name is None else checked_name(name, "a method's name"), method)
+        checked_name(entry.name, "a method's name")
         if entry.name in entries:
             raise InputError(
                 f"two methods are named {entry.name!r}; give a mapping with other names"
@@ -303,10 +339,19 @@ def _entry(name: str | None, method: Method) -> Entry:
 def _with(entry: Entry, options: dict[str, Any]) -> Entry:
     """The entry with options, which its method has."""
     known = {} if entry.info is None else entry.info.options
+    check_options(entry.name, options, known)
+    return Entry(entry.name, entry.function, entry.info, options)
+
+
+def check_options(name: str, options: Iterable[str], known: Iterable[str]) -> None:
+    """Hold the names of options against those that there are.
+
+    Raises:
+        InputError: one is not known.
+    """
+    known = list(known)
     for option in options:
         if option not in known:
-            has = f"it has {', '.join(known)}" if known else "a function has none"
-            raise InputError(
-                f"{entry.name} has no option {option!r}{did_you_mean(option, known)}; {has}"
-            )
-    return Entry(entry.name, entry.function, entry.info, options)
+            has = f"; it has {', '.join(known)}" if known else "; a function has none"
+            near = did_you_mean(str(option), known)
+            raise InputError(f"{name} has no option {option!r}{near or has}")

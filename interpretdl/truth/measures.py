@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data_processor.heatmaps import heatmap_of
-from ..evaluator import PointGame, RankAccuracy, RelevanceMass
+from ..evaluator import RankAccuracy, RelevanceMass
 from ..evaluator.correlation import spearman
-from .suite import Problem
+from .suite import TOLERANCE, Problem
 
 __all__ = ["MEASURES", "TOLERANCE", "measured"]
 
 Values = NDArray[np.float64]
-TOLERANCE = 2
-"""Pixels by which relevance may lie outside of the truth."""
 
 MEASURES: dict[str, tuple[float, str]] = {
     "grade": (0.0, "mass; where the truth is nothing, silence"),
@@ -25,6 +23,7 @@ MEASURES: dict[str, tuple[float, str]] = {
     "rank accuracy": (0.0, "share of the K largest values that lie on the truth, of K pixels"),
     "AUC": (0.5, "how well the map's order tells the truth's pixels from the others"),
     "pointing": (0.0, "whether the maximum lies on the truth"),
+    "sign": (0.0, "share, by size, of the relevance on the truth that speaks for the class"),
     "parts": (0.0, "rank correlation of the parts' relevance with their importance"),
     "class": (0.0, "mass that moves to the other class's evidence when that class is explained"),
     "silence": (0.0, "1 where the map is empty, 0 where it has what it has for another class"),
@@ -34,7 +33,7 @@ MEASURES: dict[str, tuple[float, str]] = {
 
 def measured(
     problem: Problem, values: NDArray[Any], others: NDArray[Any] | None, signed: bool
-) -> tuple[dict[str, Values], NDArray[np.bool_]]:
+) -> tuple[dict[str, Values], NDArray[np.bool_], NDArray[np.bool_]]:
     """All measures that the problem allows.
 
     Args:
@@ -43,24 +42,23 @@ def measured(
         signed: whether values below zero speak against the class.
 
     Returns:
-        {measure: float64 [N]}, and which maps say nothing, bool [N].
+        {measure: float64 [N]}; which maps have no value above 0, where there is something to be
+        found, and which have values that are not finite, bool [N].
     """
     size = problem.x.shape[2:]
     heat = heatmap_of(values, (size[0], size[1]), signed)
-    empty = ~(np.isfinite(heat).all(axis=(1, 2)) & (heat.max(axis=(1, 2)) > 0))
-    rows = problem.masks.any(axis=(1, 2))
+    finite = np.asarray(np.isfinite(heat).all(axis=(1, 2)))
+    empty = finite & ~(heat.max(axis=(1, 2)) > 0)
     found: dict[str, Values] = {}
-    if rows.any():
+    if problem.masks.any():
         mass = found["mass"] = _mass(problem, heat, problem.masks)
         ranks = RankAccuracy(tolerance=TOLERANCE)
-        found["rank accuracy"] = _value(ranks, problem, heat, "rank accuracy")
-        found["AUC"] = _filled(_auc(heat, problem.masks), "AUC")
-        found["pointing"] = _filled(
-            PointGame(tolerance=TOLERANCE)
-            .measure(problem.x, heat, signed=True, boxes=_boxes(problem.masks))
-            .values,
-            "pointing",
-        )
+        on_truth = ranks.measure(problem.x, heat, signed=True, masks=problem.masks).values
+        found["rank accuracy"] = _filled(on_truth, "rank accuracy")
+        found["AUC"] = _each("AUC", _auc, heat, problem.masks)
+        found["pointing"] = _each("pointing", _pointing, heat, problem.near)
+        if signed and not problem.mixed:
+            found["sign"] = _each("sign", _sign, heat, problem.near)
         if others is not None and problem.other_masks is not None:
             other = heatmap_of(others, (size[0], size[1]), signed)
             moved = (
@@ -79,7 +77,7 @@ def measured(
     grade = found.get("mass", found.get("silence"))
     if grade is not None:
         found["grade"] = grade
-    return {name: found[name] for name in MEASURES if name in found}, empty
+    return {name: found[name] for name in MEASURES if name in found}, empty, ~finite
 
 
 def _filled(values: Values, measure: str) -> Values:
@@ -87,41 +85,42 @@ def _filled(values: Values, measure: str) -> Values:
     return np.where(np.isfinite(values), values, MEASURES[measure][0])
 
 
-def _value(evaluator: Any, problem: Problem, heat: NDArray[Any], measure: str) -> Values:
-    found = evaluator.measure(problem.x, heat, signed=True, masks=problem.masks)
-    return _filled(found.values, measure)
-
-
 def _mass(problem: Problem, heat: NDArray[Any], masks: NDArray[np.bool_]) -> Values:
     evaluator = RelevanceMass(tolerance=TOLERANCE)
     return _filled(evaluator.measure(problem.x, heat, signed=True, masks=masks).values, "mass")
 
 
-def _auc(heat: NDArray[Any], masks: NDArray[np.bool_]) -> Values:
+def _each(
+    measure: str,
+    of: Callable[[Values, NDArray[np.bool_]], float],
+    heat: NDArray[Any],
+    masks: NDArray[np.bool_],
+) -> Values:
+    """A number for each picture; see `_filled`."""
+    return np.array([
+        of(one, mask) if np.isfinite(one).all() and one.max() > 0 else MEASURES[measure][0]
+        for one, mask in zip(heat.astype(np.float64), masks, strict=True)
+    ])  # fmt: skip
+
+
+def _auc(heat: Values, mask: NDArray[np.bool_]) -> float:
     """Probability that a pixel of the truth is above one off it, by ranks (Mann and Whitney)."""
     from scipy.stats import rankdata
 
-    found = np.full(len(heat), np.nan)
-    for i, (one, mask) in enumerate(zip(heat, masks, strict=True)):
-        inside = int(mask.sum())
-        if 0 < inside < mask.size and np.isfinite(one).all():
-            ranks = rankdata(one)[mask.ravel()].sum() - inside * (inside + 1) / 2
-            found[i] = ranks / (inside * (mask.size - inside))
-    return found
+    inside = int(mask.sum())
+    ranks = rankdata(heat)[mask.ravel()].sum() - inside * (inside + 1) / 2
+    return float(ranks / (inside * (mask.size - inside)))
 
 
-def _boxes(masks: NDArray[np.bool_]) -> Sequence[Values]:
-    """Around each connected part of each mask; where a mask has none, the whole picture."""
-    from scipy.ndimage import find_objects, label
+def _pointing(heat: Values, near: NDArray[np.bool_]) -> float:
+    """Where several pixels share the maximum, the share of them that hit, as in PointGame."""
+    return float(near[heat == heat.max()].mean())
 
-    found = []
-    for mask in masks:
-        if not mask.any():
-            found.append(np.array([[0.0, 0.0, mask.shape[1], mask.shape[0]]]))
-            continue
-        places = find_objects(label(mask, np.ones((3, 3)))[0])
-        found.append(np.array([[x.start, y.start, x.stop, y.stop] for y, x in places], float))
-    return found
+
+def _sign(heat: Values, near: NDArray[np.bool_]) -> float:
+    """Σ R⁺ / Σ |R| on the truth; 0 where nothing is there."""
+    size = float(np.abs(heat[near]).sum())
+    return float(np.maximum(heat[near], 0).sum()) / size if size else 0.0
 
 
 def _silence(heat: NDArray[Any], other: NDArray[Any]) -> Values:

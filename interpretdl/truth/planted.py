@@ -148,7 +148,7 @@ def _linear(n: int) -> Problem:
         "its own; the truth is the three.",
         others=1 - labels, other_masks=parts[_OF_CLASS[1 - labels]].any(axis=1),
         parts=np.repeat(parts[None], n, axis=0),
-        importance=np.einsum("nchw,phw->np", values, parts), layer="convolution",
+        importance=np.einsum("nchw,phw->np", values, parts), layer="convolution", mixed=True,
     )  # fmt: skip
     found = Probe(model).logits(x)[np.arange(n), labels]
     if not np.allclose(found, values.sum(axis=(1, 2, 3)), atol=1e-4):

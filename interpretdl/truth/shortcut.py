@@ -101,19 +101,39 @@ def measured_marks(model: Any, count: int = PICTURES) -> tuple[Measured, NDArray
 
 
 def shortcut() -> tuple[Problem, ...]:
-    """A network that has learned a watermark in the place of a class."""
+    """A network that has learned a watermark in the place of a class.
+
+    In half of the pictures the shape's class is explained, which the network ranks below: else a
+    map of the class that it names would be right everywhere, whichever class is asked for.
+    """
     model = with_weights(convolutional(len(KEYS)), "shortcut")
-    found, others = measured_marks(model)
-    labels = np.full(len(others), MARKED)
+    found, keys = measured_marks(model)
+    marked = np.full(len(keys), MARKED)
+    known = np.asarray(found.evidence(found.importance(keys), 3).any(axis=(1, 2)))
+    shape = _every_second(keys, known)
+    labels, others = np.where(shape, keys, marked), np.where(shape, marked, keys)
     return (
         Problem(
             name="watermark", suite="shortcut", model=model, x=inputs(found.pictures),
             labels=labels, masks=found.evidence(found.importance(labels), 3),
             doc="A network has learned rings from pictures that all had a watermark, and takes "
-            "crosses and triangles with it for rings; the truth is what that logit falls without.",
+            "crosses and triangles with it for rings; the truth is what the logit falls without, "
+            "of rings in one half of the pictures and of the shape's class in the other.",
             others=others, other_masks=found.evidence(found.importance(others), 3), layer=LAST,
         ),
     )  # fmt: skip
+
+
+def _every_second(keys: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Every second one of each key's pictures among those that are known, bool [N].
+
+    Of crosses it begins with the first one, of triangles with the second, so that few pictures
+    have some of each.
+    """
+    found = np.zeros(len(keys), bool)
+    for key in (1, 2):
+        found[np.flatnonzero((keys == key) & known)[key - 1 :: 2]] = True
+    return found
 
 
 def _box(mark: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, ResourceError, did_you_mean
-from ..evaluator.bootstrap import interval, is_worse
+from ..evaluator.bootstrap import interval_over, is_worse_over
 from ..record import plain
 from ..version import __version__
 from .measures import MEASURES, TOLERANCE
 from .suite import Problem
+from .text import columns, counted, ends, notes, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,6 +40,7 @@ class Finding:
         n: N.
         numbers: {measure: float64 [N]}; empty where the method gave nothing.
         empty: bool [N], maps without a value above 0, where there is something to be found.
+        not_finite: bool [N], maps with NaN or infinity, or with values beyond float32.
         seconds: for one picture.
         signed: whether values below zero speak against the class.
         first: float32 [1, C, h, w], the values of the first picture.
@@ -48,6 +51,7 @@ class Finding:
     n: int
     numbers: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     empty: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    not_finite: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     seconds: float = math.nan
     signed: bool = False
     first: NDArray[np.float32] | None = None
@@ -105,14 +109,7 @@ class TruthTable:
         self, method: str, problem: str, measure: str = "grade", level: float = 0.95
     ) -> tuple[float, float]:
         """Bootstrap interval of `mean` over pictures; of a suite, whose problems stay the same."""
-        values = self._values(method, problem, measure)
-        if not values:
-            return math.nan, math.nan
-        ends = np.array([interval(one, level) for one in values])
-        means = np.array([one.mean() for one in values])
-        # the problems' pictures are drawn independently of each other
-        below, above = np.sqrt(((ends - means[:, None]) ** 2).sum(axis=0)) / len(values)
-        return float(means.mean() - below), float(means.mean() + above)
+        return interval_over(self._values(method, problem, measure), level)
 
     def ranks(self, suite: str, measure: str = "grade") -> dict[str, int]:
         """Place of each method in a suite, from 1; equal ones share the better place.
@@ -127,7 +124,8 @@ class TruthTable:
     def leaders(self, suite: str) -> tuple[str, ...]:
         """The methods that cannot be told from the best one, by a paired bootstrap over pictures.
 
-        A method is held against the best one on the problems that both explain.
+        A method is held against the best one on the problems that both explain, each of which has
+        the same weight, as in the grade.
         """
         ranks = self.ranks(suite)
         best = next(iter(ranks), None)
@@ -140,10 +138,7 @@ class TruthTable:
                 for key in self._keys(suite)
             ]
             pairs = [(a, b) for a, b in both if a is not None and b is not None]
-            if not pairs:
-                return True
-            own, top = (np.concatenate(side) for side in zip(*pairs, strict=True))
-            return is_worse(own, top, True)
+            return not pairs or is_worse_over(pairs, higher_is_better=True)
 
         return tuple(name for name in ranks if name == best or not worse(name))
 
@@ -183,73 +178,80 @@ class TruthTable:
     def _suite_text(self, suite: str) -> str:
         keys, ranks, leaders = self._keys(suite), self.ranks(suite), self.leaders(suite)
         names = [self.problems[key].name for key in keys]
-        counts = sorted({len(self.problems[key]) for key in keys})
+        counts = [len(self.problems[key]) for key in keys]
+        least = f"{min(counts)}–" if min(counts) < max(counts) else ""
         lines = [
             f"{suite}: share of the relevance on the truth, with {TOLERANCE} pixels of tolerance; "
-            f"{'–'.join(map(str, counts))} pictures of each problem",
+            f"{least}{counted(max(counts), 'picture')} of each problem",
         ]
         rows = [["method", *_FIRST_COLUMNS, *names]]
         for name, rank in ranks.items():
-            low, high = self.interval(name, suite)
             rows.append([
-                name + "*" * (name in leaders), str(rank), _short(self.mean(name, suite)),
-                f"{_short(low)} – {_short(high)}", *(_short(self.mean(name, key)) for key in keys),
+                name + "*" * (name in leaders), str(rank), short(self.mean(name, suite)),
+                ends(*self.interval(name, suite), "–"),
+                *(short(self.mean(name, key)) for key in keys),
             ])  # fmt: skip
-        lines += _columns(rows)
+        lines += columns(rows)
         there = [m for m in MEASURES if any(self._values(name, suite, m) for name in self.methods)]
         rows = [["method", *there, "ms a picture"]]
         for name in ranks:
             seconds = np.mean([
                 found.seconds for key in keys if not (found := self.findings[name, key]).reason
             ])  # fmt: skip
-            cells = [_short(self.mean(name, suite, measure)) for measure in there]
+            cells = [short(self.mean(name, suite, measure)) for measure in there]
             rows.append([name, *cells, f"{1000 * seconds:.3g}"])
-        lines += ["", "Means over the problems that have the measure:", *_columns(rows)]
+        lines += ["", "Means over the problems that have the measure:", *columns(rows)]
         if len(leaders) > 1:
             lines += ["", "* cannot be told from the best by these pictures"]
         notes = self._notes(suite)
         return "\n".join(lines + (["", *notes] if notes else []))
 
     def _notes(self, suite: str) -> list[str]:
-        """What has no number or an empty map: a line for each reason."""
+        """What has no number, or maps that say nothing: a line for each reason."""
         keys = self._keys(suite)
-        where: dict[tuple[str, str], list[str]] = {}  # of each method and reason
+        refused, silent = [], []
         for name in self.methods:
             for key in keys:
-                found, short = self.findings[name, key], self.problems[key].name
+                found, problem = self.findings[name, key], self.problems[key].name
                 if found.reason:
-                    where.setdefault((name, found.reason), []).append(short)
-                elif found.empty.any():
-                    share = f"{short} ({int(found.empty.sum())} of {found.n})"
-                    where.setdefault((name, "empty maps"), []).append(share)
-        lines: dict[tuple[str, str], list[str]] = {}
-        for (name, reason), problems in where.items():
-            whole = len(problems) == len(keys) > 1 and reason != "empty maps"
-            place = "all problems" if whole else ", ".join(problems)
-            lines.setdefault((reason, place), []).append(name)
-        return [
-            f"{', '.join(names)}; {place}: {reason}" for (reason, place), names in lines.items()
-        ]
+                    refused.append((name, problem, found.reason))
+                    continue
+                for rows, what in (
+                    (found.empty, "empty maps"), (found.not_finite, "maps that are not finite")
+                ):  # fmt: skip
+                    if rows.any():
+                        silent.append((name, f"{problem} ({int(rows.sum())} of {found.n})", what))
+        return notes(refused, len(keys)) + notes(silent)
 
     # -- as files ----------------------------------------------------------------------------------
 
-    @staticmethod
-    def folder(path: str | os.PathLike[str]) -> Path:
+    @classmethod
+    def folder(cls, path: str | os.PathLike[str], files: Sequence[str] | None = None) -> Path:
         """A folder for results, made if its parent is there.
 
+        Args:
+            path: the folder.
+            files: what is to be written to it; None: `FILES`.
+
         Raises:
-            ResourceError: it cannot be made or written.
+            ResourceError: it cannot be made, or one of the files cannot be written.
         """
+        from ..data_processor.files import check_writable
+
         folder = Path(path)
         try:
             folder.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            raise ResourceError(
+                f"{folder} is a file; give a folder, or a name that is not taken"
+            ) from error
         except OSError as error:
             raise ResourceError(
                 f"cannot make the folder {folder}: {error.strerror or error}; give one that "
                 "exists, or a place that you may write to"
             ) from error
-        if not os.access(folder, os.W_OK):
-            raise ResourceError(f"cannot write into the folder {folder}")
+        for name in cls.FILES if files is None else files:
+            check_writable(folder / name, (Path(name).suffix,))
         return folder
 
     def save(self, path: str | os.PathLike[str]) -> tuple[Path, ...]:
@@ -262,7 +264,7 @@ class TruthTable:
             ResourceError: they cannot be written.
         """
         from ..data_processor.canvas import png_of
-        from ..data_processor.files import atomic_path, check_writable, encodable
+        from ..data_processor.files import atomic_path, encodable
 
         folder = self.folder(path)
         contents = (
@@ -271,7 +273,7 @@ class TruthTable:
             png_of(self.plot(), dpi=120),
             png_of(self.plot_maps(), dpi=120),
         )
-        targets = [check_writable(folder / name, (Path(name).suffix,)) for name in self.FILES]
+        targets = [folder / name for name in self.FILES]
         for target, content in zip(targets, contents, strict=True):
             with atomic_path(target) as temporary:
                 temporary.write_bytes(content)
@@ -283,20 +285,18 @@ class TruthTable:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([
             "suite", "problem", "method", "measure", "mean", "low", "high", "pictures",
-            "empty maps", "seconds a picture", "reason",
+            "empty maps", "not finite", "seconds a picture", "reason",
         ])  # fmt: skip
         for (method, key), found in self.findings.items():
             problem = self.problems[key]
             about = [problem.suite, problem.name, method]
             if found.reason:
-                writer.writerow([*about, "grade", "", "", "", found.n, "", "", found.reason])
+                writer.writerow([*about, "grade", *[""] * 3, found.n, *[""] * 3, found.reason])
             for measure in found.numbers:
-                ends = self.interval(method, key, measure)
-                cells = [repr(v) for v in (self.mean(method, key, measure), *ends)]
-                empty = int(found.empty.sum())
-                writer.writerow(
-                    [*about, measure, *cells, found.n, empty, f"{found.seconds:.6f}", ""]
-                )
+                numbers = (self.mean(method, key, measure), *self.interval(method, key, measure))
+                cells = ["" if math.isnan(v) else repr(v) for v in numbers]
+                counts = found.n, int(found.empty.sum()), int(found.not_finite.sum())
+                writer.writerow([*about, measure, *cells, *counts, f"{found.seconds:.6f}", ""])
         return text.getvalue()
 
     def as_json(self) -> dict[str, Any]:
@@ -327,7 +327,7 @@ class TruthTable:
                 {
                     "method": method, "problem": key, "reason": found.reason,
                     "seconds": plain(found.seconds), "signed": found.signed,
-                    "empty": int(found.empty.sum()),
+                    "empty": int(found.empty.sum()), "not finite": int(found.not_finite.sum()),
                     "numbers": plain(found.numbers, longest=None),
                 }
                 for (method, key), found in self.findings.items()
@@ -365,19 +365,3 @@ class TruthTable:
         from ..data_processor.canvas import png_of
 
         return png_of(self.plot(), dpi=80)
-
-
-def _short(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2f}"
-
-
-def _columns(rows: list[list[str]]) -> list[str]:
-    """Names to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,37 @@ def test_metrics_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "is given the truth" in capsys.readouterr().err
 
 
+def test_judging_without_methods_takes_those_of_the_leaderboard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from interpretdl import truth
+    from interpretdl.truth.judging import METHODS_JUDGED
+
+    known, given = truth.run, {}
+
+    def judge(metrics: Any, methods: Any, problems: Any, **more: Any) -> Any:
+        given.update(more, methods=methods, problems=[problem.name for problem in problems])
+        return "judged"
+
+    monkeypatch.setattr(truth, "run", lambda _, problems, **more: known([], problems, pictures=1))
+    monkeypatch.setattr(truth, "judge", judge)
+    more = ["--option", "rise.evaluations=20", "--option", "smooth_grad.n_samples=3"]
+    assert run("--metric", "sparseness", "--suite", "planted/keys", *more, "--quiet") == 0
+    assert given["methods"] == list(METHODS_JUDGED)
+    assert given["problems"] == ["keys"]
+    assert "rise" not in given["options"]
+    assert given["options"]["smooth_grad"] == {"n_samples": 3}
+
+
+def test_a_method_without_a_number_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--method", "lrp", "--method", "gradient", "--suite", "planted/keys"]
+    assert run(*arguments, "--pictures", 1, "--option", "lrp.composite=nonsense") == 1
+    printed = capsys.readouterr()
+    assert "error: lrp explains none of the problems: InputError: no composite" in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert "lrp; keys: InputError: no composite" in printed.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -53,11 +85,19 @@ def test_metrics_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["--method", "gradient", "--option", "rise.evaluations=3"], "with one of gradient"),
         (["--method", "gradient", "--pictures", "0"], "--pictures"),
         (["--method", "gradient", "--out", "there/is/none"], "cannot make the folder"),
+        (["--metric", "deletion", "--suite", "planted/nothing"], "there is nothing to find"),
+        (["--metric", "deletion", "--out", "."], "agreement.csv: it is a folder"),
     ],
 )
 def test_mistakes_are_one_line(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "agreement.csv").mkdir()
     assert run(*arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

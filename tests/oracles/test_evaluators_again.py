@@ -303,3 +303,36 @@ def test_a_layer_by_name_and_by_input(toy: Toy, x: Any) -> None:
     np.testing.assert_array_equal(measured(named, x, method, 0).values, default)
     other = measured(ev.RelativeRepresentationStability(layer=names[0]), x, method, 0).values
     assert (other != default).any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "cls",
+    [*RELATIVE, ev.LocalLipschitz, ev.Continuity, ev.SensitivityMax, ev.Selectivity],
+)
+def test_maps_near_that_are_not_finite(toy: Toy, x: Any, cls: Any, bad: float) -> None:
+    """Of the first picture all, of the second one; the third has its value as ever."""
+    calls: list[int] = []
+
+    def explain(near: Any, target: Any) -> Any:
+        values = near**2
+        calls.append(1)
+        values[0, 0, 0, 0] = bad
+        values[1] = bad if len(calls) == 2 else values[1]
+        return values
+
+    def fine(near: Any, target: Any) -> Any:
+        return near**2
+
+    kept = {"frames": 3} if hasattr(cls, "frames") else {}
+    found, usual = (
+        cls(toy(), **kept).measure(x, x**2, labels=1, interpreter=how, signed=True)
+        for how in (explain, fine)
+    )
+    assert list(found.flags) == [0, 1]
+    assert set(found.flags.values()) == {"the method's maps near the picture are not finite"}
+    assert np.isnan(found.values).tolist() == [True, True, False]
+    assert found.values[2] == usual.values[2]
+    assert np.isfinite(usual.values).all()
+    assert kept == {} or found.frames.plot() is not None
+    assert not any(np.isinf(curve).any() for curve in found.curves.values())

@@ -236,3 +236,21 @@ def test_words() -> None:
     judge = ev.MonotonicityCorrelation(model, preprocessing=read, n_samples=20)
     found = judge.measure(texts[:2], values[:2], labels=0, signed=True)
     assert (np.abs(found.values) <= 1).all()
+
+
+class Sure(Net):
+    """Class 1 has the probability 1 but for a few roundings, whatever the picture."""
+
+    def forward(self, x: Any) -> Any:
+        return 0.05 * super().forward(x) + paddle.to_tensor([0.0, 15.6])
+
+
+def test_rounding_is_no_effect() -> None:
+    target = it.ClassScore([1] * 4, "probability")
+    scores = it.Probe(Sure()).scores(np.concatenate([X, 0 * X]), target)
+    assert 0 < np.ptp(scores) < 1e-6
+    for cls in (ev.FaithfulnessEstimate, ev.SensitivityN, ev.LocalFidelity):
+        judge = cls(Sure(), patch=2, fill=0.0, gradient_of="probability")
+        found = judge.measure(X, exact(), labels=1, signed=True)
+        assert np.isnan(found.values).all()
+        assert "the score is the same" in found.flags[0]

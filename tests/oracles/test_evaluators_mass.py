@@ -115,10 +115,12 @@ def test_flags() -> None:
     heat[2] *= -1
     for cls in (ev.RelevanceMass, ev.RankAccuracy):
         found = cls().measure(X, heat, signed=True, masks=masks)
-        assert list(found.flags) == [0, 1, 2]
+        assert list(found.flags) == [0, 1]
         assert "object" in found.flags[0]
-        assert "above 0" in found.flags[2]
-        assert np.isnan(found.parts["chance"]).tolist() == [True, True, True, False]
+        assert found.values[2] == 0  # negative everywhere
+        assert np.isnan(found.parts["chance"]).tolist() == [True, True, False, False]
+    heat[3] = 0
+    assert "zero" in ev.RelevanceMass().measure(X, heat, signed=True, masks=masks).flags[3]
     all_near = ev.RelevanceMass(tolerance=20).measure(X, heat, signed=True, masks=MASKS)
     assert len(all_near.flags) == 4
     # a constant map has a mass, and no order
@@ -132,6 +134,8 @@ def test_flags() -> None:
 def test_tolerances_that_do_not_fit(tolerance: float) -> None:
     with pytest.raises(InputError, match="tolerance"):
         ev.RelevanceMass(tolerance=tolerance)
+    with pytest.raises(InputError, match="tolerance"):
+        ev.PointGame(tolerance=tolerance)
 
 
 # -- complexity ------------------------------------------------------------------------------------

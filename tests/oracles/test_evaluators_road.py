@@ -168,3 +168,17 @@ def test_road_of_a_map_turned_around_has_the_other_sign() -> None:
     there, back = (ev.ROAD(model).measure(x, h, labels=1, signed=True) for h in (heat, -heat))
     np.testing.assert_allclose(there.values, -back.values, atol=1e-6)
     np.testing.assert_allclose(there.parts["MoRF"], back.parts["LeRF"], atol=1e-6)
+
+
+def test_a_share_is_at_least_one_part() -> None:
+    model, x = small_network(), RNG.normal(size=(2, 3, 10, 12)).astype(np.float32)
+    heat = RNG.normal(size=(2, 10, 12)).astype(np.float32)
+    few, one = (
+        ev.ROAD(model, shares=shares).measure(x, heat, labels=1, signed=True)  # type: ignore[arg-type]  # a list
+        for shares in ([1e-4], (1 / 120,))
+    )
+    assert few.values.all()
+    np.testing.assert_array_equal(few.values, one.values)
+    found = ev.ROAD(model, patch=12).measure(x, heat, labels=1, signed=True)
+    assert np.isnan(found.values).all()
+    assert found.flags == dict.fromkeys(range(2), "every share is all patches")

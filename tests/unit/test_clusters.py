@@ -69,7 +69,7 @@ def test_maps_without_a_place_are_left_out() -> None:
 
 def test_the_number_may_be_given() -> None:
     maps, _ = planted_maps(40, 0.5, 0)
-    assert clusters_of(maps, clusters=3).count == 3
+    assert clusters_of(maps, clusters=3, seed=2**40).count == 3
     assert clusters_of(maps, clusters=1).count == 1
 
 
@@ -87,7 +87,13 @@ def test_same_maps_are_one_cluster() -> None:
         (np.ones((20, 4, 4)), {"clusters": 21}),
         (np.ones((20, 4, 4)), {"clusters": 0}),
         (np.ones((20, 4, 4)), {"neighbours": 0}),
+        (np.ones((20, 4, 4)), {"clusters": "2"}),
         (np.ones((20, 4, 4)), {"pictures": [1, 2]}),
+        (np.ones((20, 4, 4)), {"pictures": list("abcdefghijklmnopqrst")}),
+        (np.ones((20, 4, 4)), {"seed": -1}),
+        (np.full((20, 4, 4), "a"), {}),
+        ([[[1]], [[1, 2]]], {}),
+        (None, {}),
     ],
 )
 def test_what_does_not_fit_is_refused(maps: Any, options: dict[str, Any]) -> None:

@@ -42,7 +42,9 @@ def test_leaders_are_those_that_a_paired_bootstrap_cannot_tell_apart() -> None:
     }
     table = made(rows)
     assert table.best("m") == ("best",)
-    assert table.leaders("m") == ("best", "another way", "five pictures")
+    assert table.leaders("m") == ("best", "another way")
+    assert table.untold("m") == ("five pictures",)
+    assert "too few pictures to be held against the best: five pictures (m)" in str(table)
     lower = made({name: -values for name, values in rows.items()}, higher=False)
     assert lower.leaders("m") == table.leaders("m")
     np.testing.assert_array_equal(table.counts()[:, 0], [40, 40, 40, 40, 0, 5])
@@ -54,11 +56,28 @@ def test_few_pictures_tell_nothing() -> None:
     rows = {"a": np.arange(5.0), "b": np.arange(5.0) - 9}
     table = made(rows)
     assert table.best("m") == ("a",)
-    assert table.leaders("m") == ("a", "b")
-    assert "it takes 6" in str(table)
+    assert table.leaders("m") == ()
+    assert "none is marked: it takes 6" in str(table)
+    assert "none is marked: it takes 6" in table.html()
     more = made({name: np.append(values, values[-1]) for name, values in rows.items()})
     assert more.leaders("m") == ("a",)
     assert "at 95 %" in str(more)
+
+
+def test_the_best_has_values_for_enough_pictures() -> None:
+    rng = np.random.default_rng(0)
+    good, bad = (mean + rng.normal(0, 0.001, 30) for mean in (0.9, 0.1))
+    lucky = np.where(np.arange(30) < 1, 0.99, np.nan)
+    table = made({"lucky": lucky, "good": good, "bad": bad})
+    assert table.best("m") == table.leaders("m") == ("good",)
+    assert table.untold("m") == ("lucky",)
+    assert made({"lucky": lucky}).leaders("m") == ()
+    three = {"all": np.zeros(3), "two": np.array([1, 1, np.nan])}
+    assert made(three).best("m") == ("all",)
+    # equal means of other pictures
+    halves = np.repeat([0.25, 0.75], 15)
+    table = made({"a": np.where(halves < 0.5, 0.5, np.nan), "b": halves})
+    assert table.best("m") == table.leaders("m") == ("a", "b")
 
 
 def test_a_control_is_never_the_best_but_may_lead() -> None:
@@ -80,7 +99,7 @@ def test_marks_counts_and_flags_are_everywhere(tmp_path: Path) -> None:
     lines = str(table).splitlines()
     assert lines[1].split() == ["a", "12.5*", "±", "2.4"]
     assert lines[2].split() == ["b", "3.571", "±", "2.6", "(n", "=", "7)"]
-    assert lines[3:] == [f"n = 8; ± standard deviation; *: {table.told}.",
+    assert lines[3:] == [f"n = 8; ± standard deviation; {table.told()}.",
                          "1 value is missing; n is how many are there."]  # fmt: skip
     table.to_csv(tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="") as file:

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from interpretdl.errors import InputError
-from interpretdl.evaluator.bootstrap import FEWEST, interval, is_worse, paired
+from interpretdl.evaluator.bootstrap import (
+    FEWEST,
+    interval,
+    interval_over,
+    is_worse,
+    is_worse_over,
+    paired,
+)
 from interpretdl.evaluator.controls import CONTROLS, centre_map, random_map, sobel_map
 
 
@@ -81,10 +88,11 @@ def test_the_interval_is_that_of_a_plain_loop() -> None:
     np.testing.assert_allclose([low, high], values.mean() + np.array([-half, half]), atol=0.06)
 
 
-def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:
+@pytest.mark.parametrize("n", [2, 3, 5, 30])
+def test_the_interval_holds_the_mean_as_often_as_it_says(n: int) -> None:
     rng = np.random.default_rng(0)
     inside = [
-        low <= 1.5 <= high for low, high in (interval(rng.normal(1.5, 1, 30)) for _ in range(400))
+        low <= 1.5 <= high for low, high in (interval(rng.normal(1.5, 1, n)) for _ in range(400))
     ]
     assert 0.91 < np.mean(inside) < 0.99  # .95, with a standard error of .011
 
@@ -111,6 +119,27 @@ def test_pairs_tell_what_means_cannot() -> None:
     assert not is_worse(a, b, higher_is_better=False)
     assert not is_worse(a, a, higher_is_better=True)
     assert not is_worse(a, a + rng.normal(0, 1, 30), higher_is_better=True)
+
+
+def test_groups_of_pictures_have_equal_weight() -> None:
+    """A is better by .1 on 6 pictures of one group, B by .05 on 60 of another."""
+    rng = np.random.default_rng(0)
+    few, many = (rng.normal(size=n) for n in (6, 60))
+    a = [few + 0.1 + rng.normal(0, 0.01, 6), many]
+    b = [few, many + 0.05 + rng.normal(0, 0.01, 60)]
+    assert is_worse(np.concatenate(a), np.concatenate(b), higher_is_better=True)  # if pooled
+    assert is_worse_over(list(zip(b, a, strict=True)), higher_is_better=True)
+    assert not is_worse_over(list(zip(a, b, strict=True)), higher_is_better=True)
+    assert is_worse_over(list(zip(a, b, strict=True)), higher_is_better=False)
+    nothing = np.full(3, np.nan)
+    for more in ([], [(nothing, nothing)]):  # one group is the plain comparison
+        assert is_worse_over([(b[0], a[0]), *more], higher_is_better=True)
+    assert not is_worse_over([(b[0], a[0]), ([0.0], [1.0])], higher_is_better=True)
+    assert not is_worse_over([], higher_is_better=True)
+    np.testing.assert_allclose(interval_over([few]), interval(few), rtol=1e-12)
+    low, high = interval_over([few, few])  # twice as sure of a mean of two
+    np.testing.assert_allclose(high - low, np.ptp(interval(few)) / np.sqrt(2), rtol=1e-12)
+    assert all(map(math.isnan, interval_over([])))
 
 
 def test_rounding_tells_nothing() -> None:

@@ -12,13 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from paddle.io import Subset
 
 from interpretdl.cli import main
 from interpretdl.errors import InputError, ResourceError
-from interpretdl.runs import open_run
+from interpretdl.runs import open_run, report
 from interpretdl.runs.columns import columns_of
+from interpretdl.runs.measures import rank_correlation
+from interpretdl.runs.page_data import percent
 from interpretdl.runs.sheets import MAP_SIDE, map_sheets, picture_sheets
+from interpretdl.runs.store import write_shard
 from tests.chromium import Browser, Page, browser, needs_browser
+from tests.small_runs import run as small_run
 from tests.stores import NAMES, planted_store
 
 N, BROKEN = 72, 2
@@ -90,6 +95,46 @@ def test_tables_count_all(folder: Path, tmp_path: Path) -> None:
     )
     pairs = re.findall(r'<td class="number">(\d+)</td>', text[1].partition("Confusions")[2])
     assert sum(map(int, pairs)) == wrong > 0
+    assert "faithful" not in text[0]  # which not every metric measures
+    assert "grad_cam, lowest deletion: best" in text[0]
+    assert "grad_cam, highest deletion: worst" in text[0]
+
+
+def test_tables_say_what_they_leave_out(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "_LISTED", 1)
+    monkeypatch.setattr(report, "_PAIRS", 1)
+    open_run(folder).report(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for said in ("2 labels, least", "2 pairs of classes", "4 maps of 2 pictures could not be made"):
+        assert said in text
+    assert text.count("1 of 2 are listed.") == 3
+
+
+def test_a_map_that_one_method_lacks(tmp_path: Path) -> None:
+    store = open_run(planted_store(tmp_path / "store", 16))
+    rows = [
+        {**row, "map": row["map"] and np.float16(row["map"])} for row in store.table().to_pylist()
+    ]
+    rows[3].update(error="<b>why", map=None, map_height=None, map_width=None)
+    write_shard(store.folder, 0, rows, ["deletion"], store.fingerprint)
+    store.report(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "3 maps of 2 pictures could not be made" in text
+    assert f"<td>{rows[3]['method']}: &lt;b&gt;why</td>" in text
+    assert "<td>&lt;u&gt;no picture&lt;/u&gt;</td>" in text
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "text"),
+    [
+        (1, 0, "100%"), (0.9996, 0, "99.96%"), (0.996, 0, "99.6%"), (0.5, 0, "50%"),
+        (0.05, 1, "5.0%"), (1 / 3000, 1, "0.03%"), (0, 1, "0.0%"), (float("nan"), 0, "–"),
+    ],
+)  # fmt: skip
+def test_nearly_all_is_not_all(share: float, digits: int, text: str) -> None:
+    assert percent(share, digits) == text
 
 
 def test_pictures_that_are_gone_are_left_out(folder: Path, tmp_path: Path) -> None:
@@ -99,7 +144,9 @@ def test_pictures_that_are_gone_are_left_out(folder: Path, tmp_path: Path) -> No
     planted_store(copy, 12, pictures=pictures)
     shutil.rmtree(pictures)
     open_run(copy).report(tmp_path / "report.html")
-    assert data_of(tmp_path / "report.html")["thumbs"]["shapes"] == [None] * 12
+    thumbs = data_of(tmp_path / "report.html")["thumbs"]
+    assert thumbs["there"] == [0] * 12
+    assert thumbs["shapes"] == [[1, 1]] * 11 + [None]  # the maps'
 
 
 def test_sheets_hold_what_they_are_given() -> None:
@@ -138,6 +185,8 @@ def test_what_cannot_be_written_or_read(folder: Path, tmp_path: Path, capsys: An
         run.report(tmp_path / "report.txt")
     with pytest.raises(InputError):
         run.report(tmp_path / "report.html", pictures=0)
+    with pytest.raises(InputError, match="root must be"):
+        run.report(tmp_path / "report.html", root=str(tmp_path / "nowhere"))
     for shard in (tmp_path / "empty", folder):
         if shard != folder:
             shutil.copytree(folder, shard)
@@ -160,9 +209,12 @@ def test_clusters_of_a_class(folder: Path) -> None:
     assert marked in groups
     assert set.union(*groups) == set(range(0, N - BROKEN, 2))
     assert run.clusters(NAMES[1], "grad_cam").count == 1
-    for label, method in (("dgo", "grad_cam"), (0, None), (0, "lime"), (2, "grad_cam")):
+    for wrong in ("dgo", 2, None, 0.0):
         with pytest.raises(InputError):
-            run.clusters(label, method)
+            run.clusters(wrong, "grad_cam")  # type: ignore[arg-type]  # that is tested
+    for method in (None, "lime"):
+        with pytest.raises(InputError):
+            run.clusters(0, method)
 
 
 # -- in a browser ----------------------------------------------------------------------------------
@@ -257,6 +309,46 @@ def test_maps_lie_where_they_are_hot(chromium: Browser, page_file: Path) -> None
     middle, corner, other, _ = page.run(f"{read}(4)")
     assert corner > 30
     assert max(middle, other) < -30
+    page.close()
+
+
+@needs_browser
+def test_maps_without_a_picture_keep_their_shape(chromium: Browser, tmp_path: Path) -> None:
+    wide = np.random.default_rng(0).random((2, 3, 16, 64)).astype("float32")
+    found = small_run(Subset(wide, [0, 1]), tmp_path / "run", "gradient")
+    found.report(tmp_path / "report.html")
+    page = chromium.open(tmp_path / "report.html")
+    page.until("document.querySelector('.card img').src !== ''")
+    heat = found.maps("gradient")[0]
+    height, width = heat.shape
+    assert width == 4 * height
+    drawn = page.run(f"""(async () => {{
+      const image = document.querySelector('.card img');
+      await image.decode();
+      const c = document.createElement('canvas'), s = image.naturalHeight, rows = [];
+      c.width = image.naturalWidth; c.height = s;
+      const pen = c.getContext('2d'); pen.drawImage(image, 0, 0);
+      for (let y = 0; y < {height}; y++) for (let x = 0; x < {width}; x++) {{
+        const at = [s + s * (x + .5) / {width}, s * 3 / 8 + s / 4 * (y + .5) / {height}];
+        const [r, , b] = pen.getImageData(...at, 1, 1).data;
+        rows.push(r - b);
+      }}
+      return rows;
+    }})()""")
+    assert rank_correlation(np.reshape(drawn, heat.shape), heat) > 0.8
+    page.close()
+
+
+@needs_browser
+def test_a_class_of_which_no_picture_is_shown(
+    chromium: Browser, folder: Path, tmp_path: Path
+) -> None:
+    open_run(folder).report(tmp_path / "report.html", pictures=1)
+    page = chromium.open(tmp_path / "report.html")
+    page.run("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+    page.click("button.link[data-label='1']")
+    assert page.run("document.getElementById('label').value") == "1"
+    assert put(page) == "0 of 1 picture"
     page.close()
 
 

@@ -14,7 +14,7 @@ import pytest
 import interpretdl as it
 from interpretdl.runs.source import source_of
 from interpretdl.testing import small_network
-from tests.small_runs import METHODS, run, write_pictures
+from tests.small_runs import METHODS, contents, run, write_pictures
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -300,7 +300,7 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
     for text, message in {
         "file,label\na.png,1": "has no column 'path'",
         'path\n"a': "cannot read",
-        "path,label\n,1": "a row without a path",
+        "path,label\na.png,1\n,1": "row 2 of .* has no path",
     }.items():
         table.write_text(text)
         with pytest.raises(it.InputError, match=message):
@@ -317,3 +317,20 @@ def test_tables_that_are_none(tmp_path: Path) -> None:
         source_of(table, [1])
     with pytest.raises(it.InputError, match="'folders'"):
         source_of(table, "folder")
+
+
+def test_what_is_said_once_of_a_model_is_in_no_row(tmp_path: Path) -> None:
+    """Else the rows that come first have it, which others are after a resumption."""
+    import paddle
+
+    network = small_network()
+    model = paddle.nn.Sequential(network, paddle.nn.Softmax()).eval()
+    model.preprocessing = network.preprocessing
+    folder = write_pictures(tmp_path / "pictures", 8)
+    with pytest.warns(it.InterpretWarning, match="the model's output is a softmax"):
+        found = run(folder, tmp_path / "run", ["grad_cam"], model, workers=0)
+    before = contents(found.folder)
+    (found.folder / "shard-00001.parquet").unlink()
+    with pytest.warns(it.InterpretWarning, match="the model's output is a softmax"):
+        run(folder, tmp_path / "run", ["grad_cam"], model, workers=0)
+    assert contents(found.folder) == before

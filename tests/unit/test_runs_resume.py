@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 import interpretdl as it
+from interpretdl.runs.about import about
+from interpretdl.runs.store import complete_shards, write_shard
 from interpretdl.testing import small_network
 from tests.small_runs import METHODS, contents, run, write_pictures
 
@@ -135,6 +138,64 @@ def test_pictures_that_changed_are_noticed(folder: Path, tmp_path: Path) -> None
     assert contents(out) == before
 
 
+def test_pictures_looked_for_in_another_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else good files would be followed by ones of nothing but errors."""
+    here, there = shutil.copytree(folder, tmp_path / "here" / "pictures").parent, tmp_path / "there"
+    paths = [f"pictures/{i:02}.png" for i in range(10)]
+    monkeypatch.chdir(here)
+    run(paths, Path("run"), ["gradient"])
+    before = contents(here / "run")
+    (here / "run" / "shard-00001.parquet").unlink()
+    there.mkdir()
+    monkeypatch.chdir(there)
+    with pytest.raises(it.InputError, match=rf"begun in {here}, and paths .* for in {there}"):
+        run(paths, here / "run", ["gradient"])
+    for name in ("pictures", "run"):
+        shutil.move(here / name, there / name)
+    for gone in (0, 1, 3, 8, 9):  # one that is left is enough
+        (there / paths[gone]).unlink()
+    run(paths, there / "run", ["gradient"])
+    assert contents(there / "run") == before
+
+
+def test_a_shard_that_cannot_be_opened_is_no_damaged_one(folder: Path, out: Path) -> None:
+    (out / "shard-00000.parquet").unlink()
+    (out / "shard-00000.parquet").mkdir()
+    for use in (lambda: run(folder, out), lambda: it.open_run(out).done):
+        with pytest.raises(it.ResourceError, match=r"cannot read .*00000.parquet: Is a directory"):
+            use()
+    assert (out / "shard-00000.parquet").is_dir()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names are text elsewhere")
+def test_a_folder_whose_name_is_no_text(folder: Path, whole: it.Run, tmp_path: Path) -> None:
+    out = tmp_path / os.fsdecode(b"caf\xe9")
+    for _ in range(2):
+        assert run(folder, out).complete
+        assert contents(out) == contents(whole.folder)
+
+
+def test_shards_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for shard in (100_000, 99_999):
+        write_shard(tmp_path, shard, [], [], {})
+    assert complete_shards(tmp_path, {}, 100_001) == [99_999, 100_000]
+
+
+def test_threads(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They change the last digits, so a store says which number goes on with it."""
+    for text, here in (("", 1), ("4,2", 1), ("2", 2)):
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        with pytest.raises(it.InputError, match=f"this process has {here}: .*OMP_NUM_THREADS=3"):
+            run(folder, out, threads=3)
+    with pytest.raises(it.InputError, match=r"threads: 1 there, 2 now. Give threads=1 to go on, "):
+        run(folder, out, threads=2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    assert run(folder, out).complete
+    assert run(folder, out, threads=1).settings["threads"] == 1
+
+
 @pytest.mark.parametrize("damage", ["truncated", "empty", "of another run", "a page"])
 def test_a_damaged_shard_is_made_again(
     folder: Path, whole: it.Run, out: Path, tmp_path: Path, damage: str
@@ -168,7 +229,7 @@ def test_a_full_disk(
     def full(table: Any, where: Any, **more: Any) -> None:
         calls.append(where)
         if len(calls) == 2:
-            Path(where).write_bytes(b"half")
+            where.write(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
         write(table, where, **more)
 
@@ -201,8 +262,9 @@ def test_a_folder_with_something_else(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(it.InputError, match=r"'letter.txt' and is not the store of a run"):
         run(folder, tmp_path)
-    with pytest.raises(it.ResourceError, match="cannot make the folder"):
-        run(folder, tmp_path / "letter.txt" / "run")
+    for name in (str(tmp_path / "letter.txt" / "run"), "a\0b", ""):
+        with pytest.raises(it.ResourceError, match="cannot make the folder"):
+            it.run(folder, ["gradient"], small_network(), out=name)
 
 
 def test_what_is_wrong_is_found_before_the_work(folder: Path, tmp_path: Path) -> None:
@@ -217,6 +279,12 @@ def test_what_is_wrong_is_found_before_the_work(folder: Path, tmp_path: Path) ->
         ({"explain": "both"}, "explain must be one of"),
         ({"explain": "label"}, "needs labels"),
         ({"workers": 1}, "workers build the model themselves"),
+        ({"seconds": float("inf")}, "seconds must be above 0 and finite"),
+        ({"seconds": -1}, "seconds must be above 0"),
+        ({"out": None}, "out must be a string"),
+        ({"ray": 3}, "ray must be a string or None"),
+        ({"weights": 3, "model": "resnet18"}, "weights must be a string"),
+        ({"on_shard": 3}, "on_shard must be a function or None"),
         ({"model": lambda: small_network()}, "workers cannot import"),
     ):
         given: dict[str, Any] = {"source": folder, "out": tmp_path / "run", **more}
@@ -225,6 +293,12 @@ def test_what_is_wrong_is_found_before_the_work(folder: Path, tmp_path: Path) ->
     with pytest.raises(TypeError, match="no argument 'sharp_size'"):
         run(folder, tmp_path / "run", model="efficientnet_lite0", sharp_size=3)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("count", "heading"), [(1, "1 picture\n"), (2, "2 pictures\n")])
+def test_the_readme_counts(count: int, heading: str) -> None:
+    text = about({"pictures": count, "settings": {"methods": {}, "metrics": {}}})
+    assert text.startswith(f"# Explanations of {heading}")
 
 
 def test_a_thread_runs_too(folder: Path, whole: it.Run, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import interpretdl as it
 from interpretdl.cli import main
@@ -91,6 +92,22 @@ def test_pictures_that_hang_or_end_the_process(faulty: str, tmp_path: Path) -> N
         4: "the process was killed (SIGKILL) in gradient",
     }
     assert [row["label"] for row in rows if not row["error"]] == [0, 3, 0]
+
+
+def test_the_folder_it_is_started_in_and_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A module there is not the standard one's; what a worker warns of is a warning here."""
+    (tmp_path / "random.py").write_text("raise SystemExit('mine ran')")
+    monkeypatch.chdir(tmp_path)
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "green")]
+    frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
+    told: list[dict[str, Any]] = []
+    with pytest.warns(it.InterpretWarning, match=r"moving\.gif.*one frame") as said:
+        found = run(["moving.gif"], tmp_path / "run", ["gradient"], NAMED, on_shard=told.append)
+    assert [Path(each.filename).name for each in said] == ["small_runs.py"]
+    assert found.complete
+    assert "warnings" not in told[0]
 
 
 def test_models_that_differ_from_process_to_process(faulty: str, tmp_path: Path) -> None:

@@ -18,6 +18,11 @@ METHODS = tuple("abcdefgh")
 TRUTH = np.linspace(0, 1, len(METHODS))
 
 
+class Unregistered(it.evaluator.base.Evaluator):
+    def evaluate_case(self, case: Any) -> Any:
+        raise NotImplementedError
+
+
 def agreement(rows: dict[str, Any], noise: float = 0.0, n: int = 20) -> Agreement:
     """Of evaluators whose means over pictures are given for each method."""
     rng = np.random.default_rng(0)
@@ -100,6 +105,40 @@ def test_what_cannot_be_measured_has_a_reason() -> None:
         assert reason
 
 
+def test_functions_that_fail_have_a_reason_and_it_is_printed() -> None:
+    def fails(model: Any, x: Any, labels: Any) -> Any:
+        raise ZeroDivisionError("by zero")
+
+    def nothing(model: Any, x: Any, labels: Any) -> Any:
+        return None
+
+    def spoils(model: Any, x: Any, labels: Any) -> Any:
+        model.train()
+        return gradient_times_input(model, x, labels)
+
+    def once(model: Any, x: Any, labels: Any) -> Any:
+        """The evaluator, which explains again, does not get a map."""
+        calls.append(1)
+        return gradient_times_input(model, x, labels) if len(calls) == 1 else None
+
+    calls: list[int] = []
+    metrics = ["sparseness", ("sensitivity_max", {"n_samples": 1})]
+    found = it.truth.judge(
+        metrics, [fails, nothing, spoils, once, gradient_times_input], "planted/keys", pictures=1
+    )
+    text = str(found)
+    assert "over 8 methods, mean over 1 problem of 1 picture" in text
+    assert "methods: fails, nothing, spoils, once, gradient_times_input, random," in text
+    assert "problems: planted/keys" in text
+    assert "fails; planted/keys: ZeroDivisionError: by zero" in text
+    assert "spoils; planted/keys: the method changed the model" in text
+    assert "nothing, sensitivity_max of once; planted/keys: InputError: a method must" in text
+    for name in ("fails", "nothing", "spoils"):
+        assert np.isnan(found.truth[name, "planted/keys"]).all()
+        assert ("sparseness", name, "planted/keys") not in found.values
+    assert found.values["sparseness", "gradient_times_input", "planted/keys"] > 0
+
+
 def test_a_method_that_refuses_a_network_is_left_out() -> None:
     methods = {"right": gradient_times_input, "cam": "cam"}
     found = it.truth.judge("sparseness", methods, "planted/or", pictures=2)
@@ -116,8 +155,11 @@ def test_a_method_that_refuses_a_network_is_left_out() -> None:
         ((["deletion", "deletion"],), "two evaluators are named 'deletion'"),
         (([],), "at least one evaluator"),
         ((3,), "a registered name or its class"),
-        (("deletion", None, "planted/nothing"), "truth that lies somewhere"),
+        (("deletion", None, "planted/nothing"), "there is nothing to find"),
         (("deletion", ["no_such_method"]), "no_such_method"),
+        ((("deletion", {"stepz": 3}),), "deletion has no option 'stepz'; did you mean 'steps'"),
+        (({1: "deletion"},), "an evaluator's name must be a text"),
+        ((Unregistered,), "Unregistered is not registered"),
     ],
 )
 def test_mistakes_are_told(given: tuple[Any, ...], words: str) -> None:
