@@ -72,5 +72,5 @@ def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
 def test_kills_of_runs_and_of_actors() -> None:
     """In a process of its own: Ray hangs in a fork of one that it has run in."""
     command = [sys.executable, runs_kills.__file__, "4", "--seed", "1", "--ray"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=280)
     assert int(done.stdout.splitlines()[-1].split()[0]) > 1
