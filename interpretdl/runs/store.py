@@ -95,11 +95,12 @@ def write_shard(
     schema = schema_of(metrics).with_metadata({_KEY: json.dumps(mark, sort_keys=True)})
     columns = {name: [row.get(name) for row in rows] for name in schema.names}
     table = pa.table(columns, schema=schema)
+    content = pa.BufferOutputStream()  # pyarrow opens only names in UTF-8
+    pq.write_table(table, content, compression="zstd", write_page_checksum=True)
     path = shard_path(folder, shard)
     try:
         with atomic_path(path) as temporary:
-            with temporary.open("wb") as file:  # pyarrow opens only names in UTF-8
-                pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+            temporary.write_bytes(content.getvalue())
             _to_disk(temporary)
     except ResourceError as error:
         raise ResourceError(
@@ -260,14 +261,19 @@ def complete_shards(
 def _opened(path: Path) -> Iterator[Any]:
     """A shard, as a pyarrow.parquet.ParquetFile; in the block, _DAMAGE is what is wrong with it.
 
-    Python opens the file, whose errors have a number. Those of pyarrow about what it reads have
-    none, also where they are OSErrors.
+    Errors of opening have a number. Those of pyarrow about what it reads have none, also where they
+    are OSErrors. pyarrow opens only names in UTF-8; others are read here, and never by pyarrow
+    through a file of Python's, because its threads then need Python when Python may be ending,
+    which aborts the process.
     """
     with needed("pyarrow", "runs"):
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
     try:
-        with path.open("rb") as raw, pq.ParquetFile(raw, page_checksum_verification=True) as file:
+        with path.open("rb") as raw:
+            given = str(path) if _is_utf8(str(path)) else pa.BufferReader(raw.read())
+        with pq.ParquetFile(given, page_checksum_verification=True) as file:
             yield file
     except FileNotFoundError:
         raise
@@ -275,6 +281,14 @@ def _opened(path: Path) -> Iterator[Any]:
         if error.errno is None:
             raise ValueError(str(error).strip()) from error
         raise ResourceError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 _DAMAGE = (ValueError, KeyError, TypeError, NotImplementedError)

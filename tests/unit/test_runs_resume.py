@@ -224,16 +224,16 @@ def test_a_damaged_shard_is_made_again(
 def test_a_full_disk(
     folder: Path, whole: it.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, calls = pq.write_table, []
+    write, calls = Path.write_bytes, []
 
-    def full(table: Any, where: Any, **more: Any) -> None:
-        calls.append(where)
+    def full(path: Path, content: Any) -> int:
+        calls.append(path)
         if len(calls) == 2:
-            where.write(b"half")
+            write(path, b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(table, where, **more)
+        return write(path, content)
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(it.ResourceError, match="No space left on device"):
         run(folder, tmp_path)
     assert it.open_run(tmp_path).done == (0,)
